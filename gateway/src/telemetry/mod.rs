@@ -1,0 +1,3 @@
+//! Traces, metrics and the access log.
+
+pub mod record;
