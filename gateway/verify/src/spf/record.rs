@@ -1,0 +1,4 @@
+//! Records
+/// A record.
+#[derive(Debug)]
+pub struct Record;
