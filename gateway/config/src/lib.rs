@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod chunks;
+pub mod configz;
 pub mod head;
 pub mod listener;
 pub mod policy;
