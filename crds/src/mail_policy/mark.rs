@@ -1,0 +1,27 @@
+//! Section `mark`: what is written on accepted mail.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalar::{HeaderName, HeaderValue};
+
+/// Marks on accepted mail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// Header fields that are put on top of the message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<MarkHeader>,
+}
+
+/// A header field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MarkHeader {
+    /// The field's name. It must begin with `X-`: fields with a meaning of their own are not marks.
+    pub name: HeaderName,
+    /// The field's body.
+    pub value: HeaderValue,
+}
