@@ -1,0 +1,163 @@
+//! The sink of a running gateway: sampling, spans, access log.
+//!
+//! Records of ended transactions and sessions go in; spans to the collector and lines to the
+//! access log come out. The collector may change with a snapshot while records flow.
+
+use super::access_log::{AccessLog, pod_name};
+use super::export::{Counts, Export, ExportError};
+use super::record::{SessionRecord, Sink, TransactionRecord};
+use super::{sampling, spans};
+use arc_swap::ArcSwap;
+use opentelemetry::KeyValue;
+use postern_config::Config;
+use postern_config::telemetry::{Recipients, Telemetry, Traces};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sessions of which a transaction was exported, so that its parent is, too. Each leaves with its
+/// session; the bound only guards against sessions that never end.
+const OPEN_SESSIONS: usize = 65_536;
+
+/// Sampling, export and access log of one gateway process.
+#[derive(Debug)]
+pub struct Pipeline {
+    access_log: Option<AccessLog>,
+    current: ArcSwap<Current>,
+    exported_sessions: Mutex<HashSet<u64>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug)]
+struct Current {
+    settings: Telemetry,
+    export: Option<Export>,
+}
+
+impl Pipeline {
+    /// A pipeline that exports nothing until [`Pipeline::apply`] names a collector.
+    #[must_use]
+    pub fn new(access_log: Option<AccessLog>) -> Self {
+        let settings = Telemetry {
+            traces: None,
+            recipients: Recipients::Domain,
+        };
+        Self {
+            access_log,
+            current: ArcSwap::from_pointee(Current {
+                settings,
+                export: None,
+            }),
+            exported_sessions: Mutex::default(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Takes over a snapshot's telemetry settings; the connection to the collector is kept when
+    /// they did not change. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be used; the settings stay as they were then.
+    pub fn apply(&self, config: &Config) -> Result<(), ExportError> {
+        let old = self.current.load();
+        if old.settings == config.telemetry {
+            return Ok(());
+        }
+        let export = match &config.telemetry.traces {
+            None => None,
+            same if *same == old.settings.traces => old.export.clone(),
+            Some(traces) => Some(Export::start(
+                traces,
+                resource(config),
+                Arc::clone(&self.counts),
+            )?),
+        };
+        self.current.store(Arc::new(Current {
+            settings: config.telemetry.clone(),
+            export,
+        }));
+        Ok(())
+    }
+
+    /// Waits until the spans of all ended transactions were sent or given up.
+    pub async fn flush(&self) {
+        let export = self.current.load().export.clone();
+        if let Some(export) = export {
+            export.flush().await;
+        }
+    }
+
+    /// Spans exported and lost so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Access log lines lost so far.
+    #[must_use]
+    pub fn access_log_dropped(&self) -> u64 {
+        self.access_log.as_ref().map_or(0, AccessLog::dropped)
+    }
+
+    fn remember(&self, session: u64) {
+        let mut sessions = self
+            .exported_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() < OPEN_SESSIONS {
+            sessions.insert(session);
+        }
+    }
+
+    fn forget(&self, session: u64) -> bool {
+        self.exported_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&session)
+    }
+}
+
+impl Sink for Pipeline {
+    fn transaction(&self, record: TransactionRecord) {
+        let current = self.current.load();
+        if let Some(log) = &self.access_log {
+            log.write(&record, current.settings.recipients);
+        }
+        let Some((export, traces)) = export_of(&current) else {
+            return;
+        };
+        if sampling::exports(&record, traces) {
+            self.remember(record.session.ids.span_id);
+            export.send(spans::of_transaction(&record, current.settings.recipients));
+        }
+    }
+
+    fn session(&self, record: SessionRecord) {
+        let current = self.current.load();
+        let Some((export, traces)) = export_of(&current) else {
+            return;
+        };
+        // Both sides are wanted: the set must forget the session in any case.
+        let has_children = self.forget(record.facts.ids.span_id);
+        if has_children || sampling::in_ratio(record.facts.ids.trace_id, traces.sample_ratio) {
+            export.send(spans::of_session(&record));
+        }
+    }
+}
+
+fn export_of(current: &Current) -> Option<(&Export, &Traces)> {
+    Some((current.export.as_ref()?, current.settings.traces.as_ref()?))
+}
+
+/// Resource attributes (OpenTelemetry semantic conventions, service and k8s).
+fn resource(config: &Config) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("service.name", "postern"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.namespace", config.gateway.namespace.clone()),
+        KeyValue::new("service.instance.id", pod_name()),
+        KeyValue::new("k8s.namespace.name", config.gateway.namespace.clone()),
+        KeyValue::new("k8s.pod.name", pod_name()),
+        KeyValue::new("postern.gateway", config.gateway.name.clone()),
+        KeyValue::new("host.name", config.hostname.clone()),
+    ]
+}
