@@ -127,6 +127,8 @@ pub enum AddressPattern {
     Domain(String),
     /// `*@*.shop.test` or `*.shop.test`: every mailbox of every domain below.
     Wildcard(String),
+    /// `*`: every mailbox of every domain.
+    Any,
 }
 
 /// Stage mail.
