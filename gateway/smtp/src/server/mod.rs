@@ -11,6 +11,10 @@
 //!                       +---- connected, helo, mail, rcpt, data, message <-------+
 //! ```
 
+mod command;
+mod framing;
+mod input;
+mod replies;
 mod session;
 
 pub use session::{Accepted, DataState, Session, State};
@@ -138,13 +142,17 @@ pub enum Event {
     /// DATA or the first BDAT came in order and with at least one accepted recipient.
     /// Answer with [`Session::data`].
     Data(Framing),
-    /// Octets of the message, unstuffed, normalised where that was asked for.
+    /// Octets of the message, unstuffed, normalised where that was asked for. A piece is a slice
+    /// of what was received, cut where dots and newlines make it so: it may be one octet, and it
+    /// keeps its receive buffer alive. Copy pieces into one buffer instead of keeping them.
     Body(Bytes),
     /// The message is complete. Answer with [`Session::message`].
     Message(Framing),
-    /// The transaction was given up (RSET, EHLO, QUIT, STARTTLS, framing error, too large): forget
-    /// recipients and body.
-    Reset,
+    /// The transaction was given up: forget recipients and body. With the refusal when the session
+    /// itself ended it (too large, framing, a limit, a timeout, [`Session::refuse_data`]); its reply
+    /// may follow much later, at the end of the data. Without when the client did (RSET, EHLO,
+    /// QUIT, STARTTLS).
+    Reset(Option<Refusal>),
     /// 220 was sent: make the handshake, then call [`Session::tls_established`]. What the client
     /// sent before it is already dropped (RFC 3207 §4.2).
     StartTls,
