@@ -5,7 +5,9 @@
 //! [`access_log`]. docs/telemetry.md lists every name.
 
 pub mod access_log;
+pub(crate) mod collectors;
 pub mod export;
+pub mod metrics;
 pub mod pipeline;
 pub mod record;
 pub mod redact;

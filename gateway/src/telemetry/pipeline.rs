@@ -117,6 +117,10 @@ impl Pipeline {
 }
 
 impl Sink for Pipeline {
+    fn apply(&self, config: &Config) -> Result<(), String> {
+        Self::apply(self, config).map_err(|error| error.to_string())
+    }
+
     fn transaction(&self, record: TransactionRecord) {
         let current = self.current.load();
         if let Some(log) = &self.access_log {

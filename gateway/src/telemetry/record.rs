@@ -224,6 +224,14 @@ pub struct TransactionRecord {
 
 /// Who takes the records. Must not block: a full queue drops and counts.
 pub trait Sink: Send + Sync + 'static {
+    /// A snapshot is about to be used: takes over its settings.
+    ///
+    /// # Errors
+    /// Why they cannot be used; the snapshot is rejected then.
+    fn apply(&self, config: &postern_config::Config) -> Result<(), String> {
+        let _ = config;
+        Ok(())
+    }
     /// A transaction ended.
     fn transaction(&self, record: TransactionRecord);
     /// A session ended.

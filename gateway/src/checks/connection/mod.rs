@@ -1,0 +1,4 @@
+//! Stage connection: what the client's address alone tells.
+
+pub mod clients;
+pub mod iprev;

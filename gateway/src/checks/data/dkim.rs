@@ -1,0 +1,40 @@
+//! DKIM (RFC 6376): does a domain take responsibility for this message?
+
+use crate::checks::{Concern, Finding};
+use postern_verify::dkim::{DkimResult, Outcome};
+
+/// The check's name.
+pub const CHECK: &str = "dkim";
+
+/// A message without signatures raises no concern: DMARC says whether there should be one.
+#[must_use]
+pub fn check(outcome: &Outcome) -> Finding {
+    let best = outcome.best();
+    let concern = match best {
+        DkimResult::None | DkimResult::Pass => None,
+        DkimResult::TempError => Some(Concern::DkimTempError),
+        DkimResult::Fail | DkimResult::Policy | DkimResult::Neutral | DkimResult::PermError => {
+            Some(Concern::DkimFail)
+        }
+    };
+    let told = outcome
+        .signatures
+        .iter()
+        .find(|signature| signature.result == best);
+    let detail = told.map_or_else(String::new, |signature| {
+        let domain = signature
+            .domain
+            .as_ref()
+            .map_or("", |domain| domain.as_str());
+        match &signature.reason {
+            Some(reason) if best != DkimResult::Pass => format!("{domain}: {reason}"),
+            _ => domain.to_owned(),
+        }
+    });
+    Finding {
+        check: CHECK,
+        result: best.as_str(),
+        detail,
+        concern,
+    }
+}

@@ -1,0 +1,3 @@
+//! Stage helo: what the client calls itself.
+
+pub mod access;

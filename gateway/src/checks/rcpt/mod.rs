@@ -1,0 +1,3 @@
+//! Stage rcpt: whom the mail is for.
+
+pub mod recipients;

@@ -1,0 +1,318 @@
+//! A running gateway, for `postern gateway`, `postern run`, the demo, the bench and tests.
+//!
+//! Snapshots go in by [`Gateway::apply`], signals by [`Gateway::drain`] and
+//! [`Gateway::shutdown`]; mail flows until [`Gateway::drained`].
+
+use crate::admin::{self, Readiness};
+use crate::delivery::{Deliveries, Limits};
+use crate::server::budget::Budget;
+use crate::server::sessions::{Phase, Sessions};
+use crate::server::tls::TlsContext;
+use crate::server::{BindError, Listeners, Shared};
+use crate::snapshot::{CompileError, Environment, Runtime, State};
+use crate::telemetry::collectors::Collected;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::record::Sink;
+use postern_config::Snapshot;
+use postern_config::configz::Configz;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// After the drain's timeout, what is at a backend is waited for so long (DESIGN section 4).
+const GRACE: Duration = Duration::from_secs(30);
+/// Memory for messages where the system does not say how much there is.
+const MEMORY: u64 = 512 << 20;
+
+/// How a gateway runs, apart from its snapshot.
+pub struct Options {
+    /// Where listeners are opened; none: on all addresses of both families.
+    pub bind: Option<IpAddr>,
+    /// Where the admin port is opened; none: there is none.
+    pub admin: Option<SocketAddr>,
+    /// Takes the records of sessions and transactions.
+    pub sink: Arc<dyn Sink>,
+    /// Octets of messages in memory; none: half of what the container may use.
+    pub message_memory: Option<u64>,
+    /// Bounds and times of delivery.
+    pub delivery: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            admin: None,
+            sink: Arc::new(()),
+            message_memory: None,
+            delivery: Limits::default(),
+        }
+    }
+}
+
+/// Why a snapshot is not applied; the one before it stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Telemetry cannot be set up.
+    #[error("telemetry: {0}")]
+    Telemetry(String),
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The admin port cannot be opened.
+    #[error("admin port {0}: {1}")]
+    Admin(SocketAddr, io::Error),
+    /// Its first snapshot cannot be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// A gateway that runs. Dropping it closes its listeners; sessions end with the runtime.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listeners: Mutex<Listeners>,
+    bind: Option<IpAddr>,
+    admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
+    readiness: Arc<Readiness>,
+}
+
+impl Gateway {
+    /// Starts with a snapshot. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]: a port is taken or the snapshot cannot be used.
+    pub async fn start(snapshot: Snapshot, options: Options) -> Result<Self, StartError> {
+        let gateway = Self::idle(options).await?;
+        gateway.apply(snapshot)?;
+        Ok(gateway)
+    }
+
+    /// Starts without a snapshot: the admin port answers, nothing listens.
+    ///
+    /// # Errors
+    /// When the admin port cannot be opened.
+    pub async fn idle(options: Options) -> Result<Self, StartError> {
+        let environment = Environment {
+            tls: TlsContext::new(),
+            deliveries: Deliveries::new(options.delivery),
+        };
+        let shared = Arc::new(Shared {
+            state: Arc::new(State::default()),
+            environment,
+            sessions: Sessions::default(),
+            budget: Budget::new(options.message_memory.unwrap_or_else(message_memory)),
+            metrics: Metrics::new(),
+            sink: options.sink,
+        });
+        shared.metrics.collect(Collected {
+            deliveries: shared.environment.deliveries.clone(),
+            budget: shared.budget.clone(),
+            state: Arc::clone(&shared.state),
+        });
+        let readiness = Arc::new(Readiness::default());
+        let admin = match options.admin {
+            Some(address) => {
+                let fail = |error| StartError::Admin(address, error);
+                let socket = TcpListener::bind(address).await.map_err(fail)?;
+                let address = socket.local_addr().map_err(fail)?;
+                let serve = admin::serve(socket, Arc::clone(&shared), Arc::clone(&readiness));
+                Some((address, AbortOnDropHandle::new(tokio::spawn(serve))))
+            }
+            None => None,
+        };
+        let listeners = Mutex::default();
+        Ok(Self {
+            shared,
+            listeners,
+            bind: options.bind,
+            admin,
+            readiness,
+        })
+    }
+
+    /// Applies a snapshot as the one after the current one.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the snapshot before it stays in use, and `/configz` says why.
+    pub fn apply(&self, snapshot: Snapshot) -> Result<(), ApplyError> {
+        let generation = self
+            .shared
+            .state
+            .current()
+            .map_or(1, |runtime| runtime.generation + 1);
+        self.apply_generation(snapshot, generation)
+    }
+
+    /// Applies a snapshot whose head has that generation.
+    ///
+    /// # Errors
+    /// As [`Gateway::apply`].
+    pub fn apply_generation(&self, snapshot: Snapshot, generation: u64) -> Result<(), ApplyError> {
+        let hash = snapshot.hash();
+        let result = self.swap(snapshot, generation);
+        match &result {
+            Ok(()) => {
+                self.shared.metrics.snapshots_applied.inc();
+                let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+                self.shared.metrics.snapshot_generation.set(generation);
+                self.readiness.applied();
+            }
+            Err(error) => self.reject(&hash, generation, &error.to_string()),
+        }
+        result
+    }
+
+    fn swap(&self, snapshot: Snapshot, generation: u64) -> Result<(), ApplyError> {
+        // One at a time; sessions never take this lock.
+        let mut listeners = self.listeners();
+        let previous = self.shared.state.current();
+        let environment = &self.shared.environment;
+        let runtime = Runtime::compile(snapshot, generation, environment, previous.as_deref())?;
+        let prepared = listeners.prepare(&runtime, self.bind)?;
+        self.shared
+            .sink
+            .apply(&runtime.config)
+            .map_err(ApplyError::Telemetry)?;
+        self.shared.state.set(Arc::new(runtime));
+        if self.shared.sessions.phase() == Phase::Serving {
+            listeners.serve(prepared, &self.shared);
+        }
+        Ok(())
+    }
+
+    /// Notes for `/configz` that a snapshot was refused before it could be applied.
+    pub fn reject(&self, hash: &str, generation: u64, reason: &str) {
+        self.shared.metrics.snapshots_rejected.inc();
+        self.shared.state.reject(hash, generation, reason);
+    }
+
+    /// Where a listener is reached.
+    #[must_use]
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners().local_addr(listener)
+    }
+
+    /// Where the admin port is reached.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(address, _)| *address)
+    }
+
+    /// What `/configz` says.
+    #[must_use]
+    pub fn status(&self) -> Configz {
+        admin::configz(&self.shared)
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Sessions that are open now.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.count()
+    }
+
+    /// SIGTERM (DESIGN section 4, Life cycle): accepts for `drain.minDuration`, then closes
+    /// the listeners and lets transactions finish until `drain.timeout`, then ends them, and waits
+    /// for those whose final dot is at a backend. Both are counted from now.
+    pub async fn drain(&self) {
+        let drain = self
+            .shared
+            .state
+            .current()
+            .map(|runtime| runtime.config.drain.clone());
+        let (least, most) = drain.map_or((0, 0), |d| (d.min_duration_ms, d.timeout_ms));
+        let begin = tokio::time::Instant::now();
+        tracing::info!(min_duration_ms = least, timeout_ms = most, "draining");
+        tokio::time::sleep_until(begin + Duration::from_millis(least)).await;
+        self.shutdown();
+        let deadline = begin + Duration::from_millis(most);
+        if tokio::time::timeout_at(deadline, self.drained())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        self.shared.sessions.advance(Phase::Deadline);
+        if tokio::time::timeout_at(deadline + GRACE, self.drained())
+            .await
+            .is_err()
+        {
+            self.shared.sessions.advance(Phase::Over);
+        }
+    }
+
+    /// Closes the listeners; sessions get 421 4.3.2 at the next command, transactions finish.
+    pub fn shutdown(&self) {
+        self.readiness.closing();
+        self.shared.sessions.advance(Phase::Closing);
+        self.listeners().close();
+    }
+
+    /// Waits until no session is open.
+    pub async fn drained(&self) {
+        self.shared.sessions.empty().await;
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a running gateway is to the one who follows the head.
+impl crate::snapshot::follow::Apply for Arc<Gateway> {
+    fn hash(&self) -> Option<String> {
+        self.shared
+            .state
+            .current()
+            .map(|runtime| runtime.hash.to_string())
+    }
+
+    fn apply(&self, snapshot: Snapshot, generation: u64) -> Result<(), String> {
+        let gateway: &Gateway = self;
+        gateway
+            .apply_generation(snapshot, generation)
+            .map_err(|error| error.to_string())
+    }
+
+    fn reject(&self, hash: &str, generation: u64, reason: &str) {
+        let gateway: &Gateway = self;
+        gateway.reject(hash, generation, reason);
+    }
+}
+
+/// Half of the container's memory limit (cgroup v2, then v1).
+fn message_memory() -> u64 {
+    let files = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let limit = files.iter().find_map(|file| {
+        std::fs::read_to_string(file)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    // v1 says a number near 2^63 when there is no limit.
+    limit
+        .filter(|octets| *octets < 1 << 48)
+        .map_or(MEMORY, |octets| octets / 2)
+}
