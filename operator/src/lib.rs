@@ -5,15 +5,16 @@
 //! `apply` writes snapshots and manifests; `report` asks the pods what they run and writes
 //! statuses. `reconcile` is the loop around the four, and `lease` decides which replica runs it.
 
-// pub mod apply;
-// pub mod lease;
-// pub mod metrics;
+pub mod apply;
+pub mod lease;
+pub mod metrics;
+pub mod generate;
 pub mod names;
-// pub mod observe;
-// pub mod options;
-// pub mod reconcile;
-// pub mod report;
-// pub mod run;
+pub mod observe;
+pub mod options;
+pub mod reconcile;
+pub mod report;
+pub mod run;
 pub mod translate;
 pub mod translation;
 pub mod world;

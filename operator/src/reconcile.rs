@@ -1,0 +1,506 @@
+//! The loop: one level-triggered pass over everything, whatever has changed.
+//!
+//! A ring of the bell, a pod's answer or a time that has come begins a pass, after a short wait in
+//! which more may come. A pass takes the caches as they are, translates them on a thread of its
+//! own, applies each gateway (a few at a time, each with its own back-off) and reports. What a
+//! pass remembers for the next is a cache of what stands in the cluster; a new leader begins
+//! without it.
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use kube::Client;
+use postern_crds::MailGateway;
+use postern_crds::mail_gateway::{Address, AddressType};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::apply::{self, ApplyError, Found, Memory, Site, Writes};
+use crate::metrics::{GatewayLabels, Metrics};
+use crate::names;
+use crate::observe::kept::Pod;
+use crate::observe::{Bell, Known, Observer, Own};
+use crate::options::Options;
+use crate::report::fleet::{Fleet, Progress};
+use crate::report::status::Gateway;
+use crate::report::{Asker, Objects, Reporter};
+use crate::translate::translate;
+use crate::translation::{GatewayOutput, Translation};
+use crate::world::{Child, Object, ObjectKey, World};
+
+/// Quiet for so long ends the wait before a pass.
+const QUIET: Duration = Duration::from_millis(100);
+/// The wait ends after so long, quiet or not.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// Gateways that are applied at the same time.
+const GATEWAYS: usize = 4;
+/// A gateway may take so long; then it is tried again.
+const GATEWAY_TIME: Duration = Duration::from_secs(30);
+/// First and last pause before a gateway that failed is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+/// An object of somebody else under a name of ours is looked at again after so long.
+const FOREIGN_AGAIN: Duration = Duration::from_secs(30);
+
+/// Everything that a pass works with.
+pub struct Reconciler {
+    client: Client,
+    options: Arc<Options>,
+    observer: Observer,
+    bell: Bell,
+    asker: Asker,
+    writes: Writes,
+    metrics: Arc<Metrics>,
+    gateways: BTreeMap<ObjectKey, Kept>,
+}
+
+/// What is kept of one gateway between passes.
+#[derive(Default)]
+struct Kept {
+    uid: String,
+    memory: Memory,
+    problem: Option<(&'static str, String)>,
+    failures: u32,
+    retry_at: Option<Instant>,
+    wait_until: Option<Timestamp>,
+    foreign: Option<(Child, Instant)>,
+    confirmed: BTreeMap<String, i64>,
+}
+
+impl Reconciler {
+    /// Begins to watch.
+    #[must_use]
+    pub fn new(client: Client, options: &Arc<Options>, metrics: &Arc<Metrics>) -> Self {
+        let bell = Bell::default();
+        Self {
+            observer: Observer::start(&client, options, &bell),
+            asker: Asker::new(&bell),
+            client,
+            options: Arc::clone(options),
+            bell,
+            writes: Writes::unlimited(),
+            metrics: Arc::clone(metrics),
+            gateways: BTreeMap::new(),
+        }
+    }
+
+    /// Reconciles while `leading` is true, and keeps the caches warm while it is not. Ends when
+    /// nobody stands for election any more.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
+        let bell = self.bell.clone();
+        let mut wake = None;
+        loop {
+            if !*leading.borrow_and_update() {
+                self.metrics.leader.set(0);
+                self.gateways.clear();
+                self.asker.ask(&[]);
+                tokio::select! {
+                    changed = leading.changed() => if changed.is_err() { return },
+                    () = bell.rung() => {
+                        self.warm();
+                    }
+                }
+                // What rang while others led is seen by the first pass.
+                wake = Some(Instant::now());
+                continue;
+            }
+            self.metrics.leader.set(1);
+            tokio::select! {
+                () = due(&bell, wake) => {}
+                changed = leading.changed() => if changed.is_err() { return } else { continue },
+            }
+            tokio::select! {
+                next = self.pass() => wake = next,
+                // Another may write from now on: the pass ends where it is.
+                _ = lost(&mut leading) => {}
+            }
+        }
+    }
+
+    fn warm(&mut self) -> bool {
+        self.observer.follow_config_maps();
+        let pending = self.observer.pending();
+        let ready = pending.is_empty();
+        if !ready {
+            debug!(?pending, "not seen yet");
+        }
+        self.metrics.ready.store(ready, Ordering::Relaxed);
+        ready
+    }
+
+    /// One pass. Gives the time of the next, if nothing rings before.
+    async fn pass(&mut self) -> Option<Instant> {
+        if !self.warm() {
+            return None;
+        }
+        let begun = Instant::now();
+        let objects = self.objects();
+        self.forget(&objects.gateways);
+        self.look(&objects.gateways).await;
+        let known = self.known();
+        let world = self.observer.world(Timestamp::now(), &known);
+        let (world, translation) = self.translated(world).await?;
+        let pods = self.observer.pods();
+        self.apply(&world, &translation, &pods).await;
+        self.ask(&pods);
+        let gateways = self.judge(&translation, &pods);
+        let controller = self.options.controller_name();
+        let reporter =
+            Reporter { client: &self.client, writes: &self.writes, controller: &controller };
+        let failed = reporter.report(&objects, &translation, &gateways).await;
+        self.metrics.status_failures.inc_by(failed as u64);
+        self.metrics.passes.inc();
+        if let Some(seconds) = &self.metrics.pass_seconds {
+            seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        self.next(translation.recheck_at, failed)
+    }
+
+    fn objects(&self) -> Objects {
+        Objects {
+            gateways: self.observer.gateways(),
+            routes: self.observer.routes(),
+            policies: self.observer.policies(),
+        }
+    }
+
+    /// What was kept of gateways that are gone, or have been made anew, is dropped.
+    fn forget(&mut self, gateways: &BTreeMap<ObjectKey, Arc<Own<MailGateway>>>) {
+        self.gateways.retain(|key, kept| {
+            let metadata = gateways.get(key).map(|own| own.object.metadata());
+            metadata.is_some_and(|metadata| metadata.uid.as_deref() == Some(&kept.uid))
+        });
+        for (key, own) in gateways {
+            let uid = own.object.metadata().uid.clone().unwrap_or_default();
+            self.gateways.entry(key.clone()).or_insert_with(|| Kept { uid, ..Kept::default() });
+        }
+    }
+
+    /// Reads the snapshots of gateways of which it is not known, or has been changed by others,
+    /// and looks again at objects that were in the way.
+    async fn look(&mut self, gateways: &BTreeMap<ObjectKey, Arc<Own<MailGateway>>>) {
+        let permitted = self.observer.permitted_infra();
+        let Self { client, observer, options, .. } = &*self;
+        let look = |(key, own): (&ObjectKey, &Arc<Own<MailGateway>>)| {
+            let Object::Read(gateway) = &own.object else { return None };
+            let kept = self.gateways.get(key)?;
+            let ours = gateway.spec.class_name == options.class_name;
+            if !ours || !permitted.contains(&key.namespace) {
+                return None;
+            }
+            let stale = is_stale(observer, key, &kept.memory);
+            let foreign = kept.foreign.clone().filter(|(_, again)| *again <= Instant::now());
+            (stale || foreign.is_some()).then(|| look_at(client, options, key.clone(), stale, foreign))
+        };
+        let looks: Vec<_> = gateways.iter().filter_map(look).collect();
+        let seen: Vec<Look> = stream::iter(looks).buffer_unordered(GATEWAYS).collect().await;
+        for look in seen {
+            let Some(kept) = self.gateways.get_mut(&look.key) else { continue };
+            if let Some(live) = look.live {
+                kept.memory.live = live;
+            }
+            if let Some(foreign) = look.foreign {
+                kept.foreign = foreign.map(|child| (child, Instant::now() + FOREIGN_AGAIN));
+            }
+        }
+    }
+
+    fn known(&self) -> Known {
+        let current = |(key, kept): (&ObjectKey, &Kept)| {
+            Some((key.clone(), Arc::clone(kept.memory.live.as_ref()?.snapshot()?)))
+        };
+        let foreign = |(key, kept): (&ObjectKey, &Kept)| {
+            Some((key.clone(), vec![kept.foreign.as_ref()?.0.clone()]))
+        };
+        Known {
+            current: self.gateways.iter().filter_map(current).collect(),
+            foreign: self.gateways.iter().filter_map(foreign).collect(),
+        }
+    }
+
+    async fn translated(&self, world: World) -> Option<(World, Translation)> {
+        let begun = Instant::now();
+        let translated = tokio::task::spawn_blocking(move || {
+            let translation = translate(&world);
+            (world, translation)
+        });
+        match translated.await {
+            Ok(result) => {
+                if let Some(seconds) = &self.metrics.translate_seconds {
+                    seconds.observe(begun.elapsed().as_secs_f64());
+                }
+                Some(result)
+            }
+            Err(error) => {
+                warn!(%error, "translate failed");
+                None
+            }
+        }
+    }
+
+    async fn apply(
+        &mut self,
+        world: &World,
+        translation: &Translation,
+        pods: &BTreeMap<ObjectKey, Vec<Arc<Pod>>>,
+    ) {
+        let mut work = Vec::new();
+        for (key, output) in &translation.gateways {
+            let Some(Object::Read(gateway)) = world.gateways.get(key) else { continue };
+            let Some(kept) = self.gateways.get_mut(key) else { continue };
+            if kept.retry_at.is_some_and(|at| at > Instant::now()) {
+                continue;
+            }
+            let memory = std::mem::take(&mut kept.memory);
+            let hash = memory.live.as_ref().and_then(|live| live.hash());
+            let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
+            let acknowledged = Fleet::count(pods, &self.asker, hash).all_run_it();
+            work.push((key, gateway, output, memory, acknowledged));
+        }
+        let applied: Vec<Applied> = stream::iter(work)
+            .map(|(key, gateway, output, memory, acknowledged)| {
+                self.apply_one(key, gateway, output, memory, acknowledged)
+            })
+            .buffer_unordered(GATEWAYS)
+            .collect()
+            .await;
+        for applied in applied {
+            self.settle(applied);
+        }
+    }
+
+    async fn apply_one(
+        &self,
+        key: &ObjectKey,
+        gateway: &MailGateway,
+        output: &GatewayOutput,
+        mut memory: Memory,
+        acknowledged: bool,
+    ) -> Applied {
+        let site = Site {
+            client: &self.client,
+            installation: &self.options.installation,
+            writes: &self.writes,
+            gateway,
+            key: key.clone(),
+        };
+        let uid = gateway.metadata.uid.as_deref().unwrap_or_default();
+        let found = Found {
+            written: &|kind, key| self.observer.written(kind, key),
+            generated: self.observer.generated_for(uid),
+            acknowledged,
+        };
+        let applying = apply::apply(&site, output, &found, &mut memory);
+        let result = tokio::time::timeout(GATEWAY_TIME, applying).await;
+        let result = result.unwrap_or_else(|_| Err(ApplyError::TimedOut(GATEWAY_TIME)));
+        Applied { key: key.clone(), memory, result }
+    }
+
+    fn settle(&mut self, applied: Applied) {
+        let Applied { key, memory, result } = applied;
+        let Some(kept) = self.gateways.get_mut(&key) else { return };
+        kept.memory = memory;
+        kept.wait_until = None;
+        let error = match result {
+            Ok(wait) => {
+                kept.wait_until = wait;
+                (kept.problem, kept.failures, kept.retry_at) = (None, 0, None);
+                return;
+            }
+            Err(error) => error,
+        };
+        let ObjectKey { namespace, name } = key.clone();
+        self.metrics.failures.get_or_create(&GatewayLabels { namespace, name }).inc();
+        kept.failures = kept.failures.saturating_add(1);
+        kept.retry_at = Some(Instant::now() + pause(kept.failures));
+        info!(gateway = %key, %error, failures = kept.failures, "could not be applied");
+        match error {
+            // Nobody needs to know unless it stays so.
+            ApplyError::Conflict => {}
+            ApplyError::TooLarge(message) => kept.problem = Some(("TooLarge", message)),
+            ApplyError::Foreign(child) => {
+                kept.foreign = Some((child, Instant::now() + FOREIGN_AGAIN));
+                kept.retry_at = None;
+                self.bell.ring();
+            }
+            error => kept.problem = Some(("WriteFailed", error.to_string())),
+        }
+    }
+
+    /// Pods are asked for what their gateway's head says now.
+    fn ask(&mut self, pods: &BTreeMap<ObjectKey, Vec<Arc<Pod>>>) {
+        let wanted = |key: &ObjectKey| {
+            let live = self.gateways.get(key)?.memory.live.as_ref()?;
+            live.hash().map(str::to_owned)
+        };
+        let asked: Vec<_> = pods
+            .iter()
+            .filter(|(key, _)| wanted(key).is_some())
+            .flat_map(|(key, pods)| pods.iter().map(|pod| (Arc::clone(pod), wanted(key))))
+            .collect();
+        self.asker.ask(&asked);
+    }
+
+    fn judge(
+        &mut self,
+        translation: &Translation,
+        pods: &BTreeMap<ObjectKey, Vec<Arc<Pod>>>,
+    ) -> BTreeMap<ObjectKey, Gateway> {
+        let mut judged = BTreeMap::new();
+        for key in translation.gateway_statuses.keys() {
+            let Some(kept) = self.gateways.get_mut(key) else { continue };
+            let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
+            let live = kept.memory.live.as_ref();
+            let fleet = Fleet::count(pods, &self.asker, live.and_then(|live| live.hash()));
+            let snapshot = live.and_then(|live| live.snapshot());
+            if let (true, Some(snapshot)) = (fleet.all_run_it(), snapshot) {
+                kept.confirmed.clone_from(&snapshot.config.generations);
+            }
+            let refused = snapshot.map(|s| refused(&s.config, &fleet)).unwrap_or_default();
+            let gateway = Gateway {
+                progress: progress(kept),
+                confirmed: kept.confirmed.clone(),
+                refused,
+                addresses: addresses(&self.observer, key),
+                selector: format!("{}={}", names::GATEWAY, names::gateway_label(&key.name)),
+                fleet,
+            };
+            judged.insert(key.clone(), gateway);
+        }
+        judged
+    }
+
+    fn next(&self, recheck_at: Option<Timestamp>, failed: usize) -> Option<Instant> {
+        let at = |time: Timestamp| {
+            let left = time.duration_since(Timestamp::now());
+            Instant::now() + Duration::try_from(left).unwrap_or(Duration::ZERO)
+        };
+        let kept = self.gateways.values().flat_map(|kept| {
+            let foreign = kept.foreign.as_ref().map(|(_, again)| *again);
+            [kept.retry_at, kept.wait_until.map(at), foreign]
+        });
+        let failed = (failed > 0).then(|| Instant::now() + PAUSES.0);
+        kept.flatten().chain(recheck_at.map(at)).chain(failed).min()
+    }
+}
+
+struct Applied {
+    key: ObjectKey,
+    memory: Memory,
+    result: Result<Option<Timestamp>, ApplyError>,
+}
+
+/// What a look at one gateway has shown; `None` where nobody looked.
+struct Look {
+    key: ObjectKey,
+    live: Option<Option<apply::Live>>,
+    foreign: Option<Option<Child>>,
+}
+
+async fn look_at(
+    client: &Client,
+    options: &Options,
+    key: ObjectKey,
+    stale: bool,
+    foreign: Option<(Child, Instant)>,
+) -> Look {
+    let mut look = Look { key, live: None, foreign: None };
+    if stale {
+        match apply::read(client, &look.key).await {
+            Ok(live) => look.live = Some(live),
+            Err(error) => warn!(gateway = %look.key, %error, "the snapshot cannot be read"),
+        }
+    }
+    if let Some((child, _)) = foreign {
+        let namespace = &look.key.namespace;
+        match apply::still_foreign(client, namespace, &child, &options.installation).await {
+            Ok(child) => look.foreign = Some(child),
+            Err(error) => warn!(gateway = %look.key, %error, "an object cannot be read"),
+        }
+    }
+    look
+}
+
+/// Nothing is known, or the watch has seen other versions than those that were read or written.
+fn is_stale(observer: &Observer, key: &ObjectKey, memory: &Memory) -> bool {
+    let Some(live) = &memory.live else { return true };
+    live.versions.iter().any(|((kind, name), version)| {
+        let piece = ObjectKey::new(&*key.namespace, &**name);
+        observer.piece_version(kind, &piece) != *version
+    })
+}
+
+fn progress(kept: &Kept) -> Progress {
+    if let Some((reason, message)) = &kept.problem {
+        return Progress::Failed { reason, message: message.clone() };
+    }
+    match kept.memory.live.as_ref().and_then(|live| live.hash()) {
+        Some(hash) if kept.wait_until.is_none() => Progress::Written(hash.to_owned()),
+        _ => Progress::Waiting,
+    }
+}
+
+/// Which routes have a backend that refuses us, and what it says.
+fn refused(config: &postern_config::Config, fleet: &Fleet) -> BTreeMap<String, String> {
+    let mut refused = BTreeMap::new();
+    for (id, said) in &fleet.misconfigured {
+        let Some(backend) = config.backends.get(id) else { continue };
+        for route in &backend.routes {
+            let message = format!("{} refuses the gateway with {}", backend.display, said.code);
+            refused.entry(route.clone()).or_insert(message);
+        }
+    }
+    refused
+}
+
+/// Where clients reach the gateway: its load balancer, else the address in the cluster.
+fn addresses(observer: &Observer, gateway: &ObjectKey) -> Vec<Address> {
+    let key = ObjectKey::new(&*gateway.namespace, names::base(&gateway.name));
+    let Some(service) = observer.written("Service", &key) else { return Vec::new() };
+    let address = |type_, value: &str| Address { type_, value: value.to_owned() };
+    let ingress = service.data.pointer("/status/loadBalancer/ingress");
+    let ingress = ingress.and_then(|list| list.as_array()).into_iter().flatten();
+    let mut found: Vec<Address> = ingress
+        .filter_map(|entry| {
+            let ip = entry.get("ip").and_then(|ip| ip.as_str());
+            let name = entry.get("hostname").and_then(|name| name.as_str());
+            ip.map(|ip| address(AddressType::IpAddress, ip))
+                .or_else(|| name.map(|name| address(AddressType::Hostname, name)))
+        })
+        .take(16)
+        .collect();
+    let cluster_ip = service.data.pointer("/spec/clusterIP").and_then(|ip| ip.as_str());
+    if let (true, Some(ip)) = (found.is_empty(), cluster_ip.filter(|ip| *ip != "None")) {
+        found.push(address(AddressType::IpAddress, ip));
+    }
+    found
+}
+
+/// A ring or the time, and then quiet.
+async fn due(bell: &Bell, wake: Option<Instant>) {
+    let time = async {
+        match wake {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = bell.rung() => {}
+        () = time => return,
+    }
+    let longest = Instant::now() + LONGEST_WAIT;
+    while tokio::time::timeout_at(longest.min(Instant::now() + QUIET), bell.rung()).await.is_ok() {}
+}
+
+async fn lost(leading: &mut watch::Receiver<bool>) {
+    // An error means that nobody stands for election any more: lost as well.
+    let _ = leading.wait_for(|leading| !leading).await;
+}
+
+fn pause(failures: u32) -> Duration {
+    let (first, last) = PAUSES;
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
+}
