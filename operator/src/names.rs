@@ -101,26 +101,11 @@ pub fn owner(gateway: &MailGateway) -> Option<OwnerReference> {
     gateway.controller_owner_ref(&())
 }
 
-/// As [`owner`], from the gateway's metadata.
-#[must_use]
-pub fn owner_of(gateway: &ObjectMeta) -> Option<OwnerReference> {
-    Some(OwnerReference {
-        api_version: MailGateway::api_version(&()).into_owned(),
-        block_owner_deletion: Some(true),
-        controller: Some(true),
-        kind: MailGateway::kind(&()).into_owned(),
-        name: gateway.name.clone()?,
-        uid: gateway.uid.clone()?,
-    })
-}
-
 /// Labels of a Secret that is generated for a gateway.
 #[must_use]
-pub fn generated_labels(gateway: &ObjectMeta) -> BTreeMap<String, String> {
-    let mut labels = selector(gateway.name.as_deref().unwrap_or_default());
-    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
-    if let Some(uid) = &gateway.uid {
-        labels.insert(GATEWAY_UID.to_owned(), uid.clone());
+pub fn generated_labels(gateway: &MailGateway) -> BTreeMap<String, String> {
+    let mut labels = labels(gateway);
+    if let Some(uid) = &gateway.meta().uid {
         labels.insert(GENERATED_FOR.to_owned(), uid.clone());
     }
     labels

@@ -1,0 +1,244 @@
+//! Listeners: which are accepted, how they are served, and whom they admit.
+//!
+//! In goes a valid MailGateway; out comes each listener with its verdicts, and an [`Admission`]
+//! that answers which namespace may claim which name. Ports cannot meet here any more: that makes
+//! the whole object invalid.
+
+use super::certificates::{self, Owner, Pairs, Service};
+use super::input::Input;
+use super::status::{Problem, reason};
+use crate::world::{ObjectKey, World};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_crds::mail_gateway::{AllowedRoutes, Durability, FromNamespaces, Listener, Protocol};
+use postern_crds::scalar::{AddressPattern, DomainName, DomainPattern};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A listener and what was decided about it.
+pub(super) struct Judged<'w> {
+    pub(super) spec: &'w Listener,
+    /// What stands against it; with any, it is not part of the snapshot.
+    pub(super) refusal: Option<Problem>,
+    /// How it is served.
+    pub(super) service: Service,
+    /// What is wrong with its references.
+    pub(super) references: Vec<Problem>,
+    /// What should be looked at.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Judged<'_> {
+    /// Whether it stands in the snapshot.
+    pub(super) fn is_served(&self) -> bool {
+        self.refusal.is_none() && self.service != Service::NotServed
+    }
+}
+
+/// Judges all listeners of a gateway.
+pub(super) fn judge<'w>(
+    input: &Input<'_>,
+    owner: &Owner<'w>,
+    pairs: &mut Pairs,
+) -> Vec<Judged<'w>> {
+    let mut judged = Vec::new();
+    for listener in &owner.object.spec.listeners {
+        let refusal = unsupported(listener);
+        let (service, references) = match &refusal {
+            Some(_) => (Service::NotServed, Vec::new()),
+            None => certificates::serve(input, owner, listener.tls.as_ref(), pairs),
+        };
+        judged.push(Judged {
+            spec: listener,
+            refusal,
+            service,
+            references,
+            warnings: warnings(listener),
+        });
+    }
+    judged
+}
+
+/// What may be written and is not built yet.
+fn unsupported(listener: &Listener) -> Option<Problem> {
+    let say = |what: String, instead: &str| {
+        let message = format!("{what} is not supported by this version: use {instead}");
+        Some(Problem::new(reason::UNSUPPORTED, message))
+    };
+    if listener.protocol != Protocol::Smtp {
+        return say(format!("protocol {:?}", listener.protocol), "SMTP");
+    }
+    let durability = listener.durability.unwrap_or_default();
+    if durability != Durability::PassThrough {
+        return say(format!("durability {durability:?}"), "PassThrough");
+    }
+    None
+}
+
+/// `from: All | Selector` without `domains` lets those namespaces claim each other's names.
+fn warnings(listener: &Listener) -> Vec<String> {
+    let is_wide = |allowed: &AllowedRoutes| {
+        let from = allowed
+            .namespaces
+            .as_ref()
+            .and_then(|n| n.from)
+            .unwrap_or_default();
+        from != FromNamespaces::Same && allowed.domains.is_empty()
+    };
+    let entries = listener.allowed_routes.iter().enumerate();
+    entries
+        .filter(|(_, allowed)| is_wide(allowed))
+        .map(|(index, _)| {
+            format!(
+                "warning: allowedRoutes[{index}] lets every namespace that it admits claim any \
+                 domain: give it domains"
+            )
+        })
+        .collect()
+}
+
+/// Who may claim what on the listeners of one gateway. Answers are remembered by namespace, so
+/// that a thousand routes cost as much as their namespaces.
+pub(super) struct Admission<'w> {
+    world: &'w World,
+    gateway: &'w ObjectKey,
+    remembered: BTreeMap<(usize, String), Option<Grant>>,
+}
+
+/// What a namespace may claim on a listener.
+#[derive(Default)]
+pub(super) struct Grant {
+    any: bool,
+    exact: BTreeSet<DomainName>,
+    below: BTreeSet<DomainName>,
+}
+
+impl<'w> Admission<'w> {
+    pub(super) fn new(world: &'w World, gateway: &'w ObjectKey) -> Self {
+        Self {
+            world,
+            gateway,
+            remembered: BTreeMap::new(),
+        }
+    }
+
+    /// What a namespace may claim on the listener of that index; `None` when it is not admitted.
+    pub(super) fn grant(
+        &mut self,
+        index: usize,
+        listener: &Listener,
+        namespace: &str,
+    ) -> Option<&Grant> {
+        let key = (index, namespace.to_owned());
+        let (world, gateway) = (self.world, self.gateway);
+        let remembered = self.remembered.entry(key);
+        remembered
+            .or_insert_with(|| grant(world, gateway, listener, namespace))
+            .as_ref()
+    }
+}
+
+fn grant(
+    world: &World,
+    gateway: &ObjectKey,
+    listener: &Listener,
+    namespace: &str,
+) -> Option<Grant> {
+    let default = [AllowedRoutes::default()];
+    let entries = match listener.allowed_routes.as_slice() {
+        [] => &default,
+        some => some,
+    };
+    let mut entries = entries
+        .iter()
+        .filter(|one| admits(world, gateway, one, namespace))
+        .peekable();
+    entries.peek()?;
+    let mut grant = Grant::default();
+    for entry in entries {
+        grant.any |= entry.domains.is_empty();
+        for domain in &entry.domains {
+            match domain {
+                DomainPattern::Exact(name) => grant.exact.insert(name.clone()),
+                DomainPattern::Below(name) => grant.below.insert(name.clone()),
+            };
+        }
+    }
+    Some(grant)
+}
+
+fn admits(world: &World, gateway: &ObjectKey, entry: &AllowedRoutes, namespace: &str) -> bool {
+    let Some(namespaces) = &entry.namespaces else {
+        return namespace == gateway.namespace;
+    };
+    match namespaces.from.unwrap_or_default() {
+        FromNamespaces::Same => namespace == gateway.namespace,
+        FromNamespaces::All => true,
+        FromNamespaces::Selector => namespaces
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selects(selector, &labels_of(world, namespace))),
+    }
+}
+
+/// The label `kubernetes.io/metadata.name` is the API server's: a file cannot lie about it.
+fn labels_of(world: &World, namespace: &str) -> BTreeMap<String, String> {
+    let mut labels = world.namespaces.get(namespace).cloned().unwrap_or_default();
+    labels.insert(
+        "kubernetes.io/metadata.name".to_owned(),
+        namespace.to_owned(),
+    );
+    labels
+}
+
+/// `metav1.LabelSelector`: all must hold. An operator that is unknown selects nothing.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let mut wanted = selector.match_labels.iter().flatten();
+    let mut expressions = selector.match_expressions.iter().flatten();
+    wanted.all(|(key, value)| labels.get(key) == Some(value))
+        && expressions.all(|expression| {
+            let value = labels.get(&expression.key);
+            let among = value.is_some_and(|v| expression.values.iter().flatten().any(|w| w == v));
+            match expression.operator.as_str() {
+                "In" => among,
+                "NotIn" => !among,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}
+
+impl Grant {
+    /// Whether a claim is granted: an address by its domain, `*.x` only by `*.x` or a wildcard
+    /// above, `*` only where any domain is granted.
+    pub(super) fn allows(&self, claim: &AddressPattern) -> bool {
+        if self.any {
+            return true;
+        }
+        match claim {
+            AddressPattern::Address(address) => self.allows_name(address.domain()),
+            AddressPattern::Domain(name) => self.allows_name(name),
+            AddressPattern::Below(name) => self.below.contains(name) || self.is_below(name),
+            AddressPattern::Any => false,
+        }
+    }
+
+    fn allows_name(&self, name: &DomainName) -> bool {
+        self.exact.contains(name) || self.is_below(name)
+    }
+
+    /// Whether the name stands below one that is granted with a wildcard.
+    fn is_below(&self, name: &DomainName) -> bool {
+        let mut rest = name.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            // A single label is no DomainName, and nobody can grant below it.
+            if parent
+                .parse()
+                .is_ok_and(|parent| self.below.contains(&parent))
+            {
+                return true;
+            }
+            rest = parent;
+        }
+        false
+    }
+}
