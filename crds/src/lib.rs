@@ -2,20 +2,25 @@
 //!
 //! In goes nothing but objects as users write them, from an API server or from files; out come
 //! typed specs and statuses, the CustomResourceDefinitions that an API server enforces, and, for
-//! those who have no API server, the same judgement in Rust (a structural check and a validation). The
+//! those who have no API server, the same judgement in Rust ([`schema`] and [`validate`]). The
 //! descriptions on the fields are the API reference: they reach users through `kubectl explain`.
 //!
 //! Every `Option` that is unset means the default that its description names; the numbers stand
 //! in [`defaults`]. Nothing here knows what a gateway makes of an object: that is `translate`.
 
+mod cel;
 pub mod common;
 pub mod defaults;
+mod generate;
 pub mod mail_gateway;
 pub mod mail_policy;
 pub mod mail_route;
 pub mod scalar;
+pub mod schema;
 pub mod status;
+pub mod validate;
 
+pub use generate::{crds, yaml};
 pub use mail_gateway::{MailGateway, MailGatewaySpec, MailGatewayStatus};
 pub use mail_policy::{MailPolicy, MailPolicySpec, MailPolicyStatus};
 pub use mail_route::{MailRoute, MailRouteSpec, MailRouteStatus};

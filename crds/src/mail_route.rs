@@ -5,9 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{
-    ConfigMapReference, LABEL_NAME, ParentReference, SecretReference,
-};
+use crate::cel::{rule, value_rule};
+use crate::common::{ConfigMapReference, LABEL_NAME, ParentReference, SecretReference};
 use crate::mail_gateway::TlsMode;
 use crate::scalar::{AddressPattern, DomainName, Host};
 use crate::status::{ParentStatus, conditions_schema};
@@ -65,6 +64,7 @@ use crate::status::{ParentStatus, conditions_schema};
         priority = 1
     )
 )]
+#[schemars(extend("x-kubernetes-validations" = spec_rules()))]
 pub struct MailRouteSpec {
     /// The MailGateways, or single listeners of them, that shall serve this route.
     #[schemars(length(min = 1, max = 16))]
@@ -85,6 +85,7 @@ pub struct MailRouteSpec {
 /// One rule of a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rule_rules()))]
 pub struct Rule {
     /// The rule's name, which `sectionName` of policies refers to.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
@@ -124,6 +125,7 @@ pub struct RecipientMatch {
 /// A comparison with a local part, in which ASCII letters of either case are alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = local_part_rules()))]
 pub struct LocalPartMatch {
     /// How it is compared. Default: `Exact`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -150,6 +152,7 @@ pub enum LocalPartMatchType {
 /// Where mail goes: exactly one of `service`, `host`, `mx` and `discard`, and how it is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = backend_rules()))]
 pub struct Backend {
     /// A Service of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,6 +272,7 @@ pub enum MultipleRecipients {
 /// TLS to a backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = backend_tls_rules()))]
 pub struct BackendTls {
     /// `Disabled`: never. `Opportunistic`: STARTTLS where it is offered, with any certificate.
     /// `Required`: STARTTLS with a certificate that verifies, or no delivery. `Implicit`: the same,
@@ -316,4 +320,67 @@ pub struct MailRouteStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub parents: Vec<ParentStatus>,
+}
+
+fn spec_rules() -> [kube::core::Rule; 1] {
+    [rule(
+        "self.parentRefs.all(a, self.parentRefs.exists_one(b, a == b))",
+        ".parentRefs",
+        "parentRefs must differ from each other",
+    )]
+}
+
+fn rule_rules() -> [kube::core::Rule; 1] {
+    [rule(
+        "self.backends.exists(b, !has(b.weight) || b.weight > 0)",
+        ".backends",
+        "at least one backend must have a weight above 0",
+    )]
+}
+
+fn local_part_rules() -> [kube::core::Rule; 1] {
+    [rule(
+        "!self.value.contains('@')",
+        ".value",
+        "value is compared with what stands before the @ and cannot contain one; domains go into \
+         recipients",
+    )]
+}
+
+fn backend_rules() -> [kube::core::Rule; 4] {
+    [
+        value_rule(
+            "[has(self.service), has(self.host), has(self.mx), has(self.discard)]\
+             .exists_one(x, x)",
+            "exactly one of service, host, mx and discard is needed",
+        ),
+        rule(
+            "!has(self.mx) || !(has(self.auth) || has(self.proxyProtocol) || \
+             has(self.protocol) && self.protocol != 'SMTP' || \
+             has(self.tls) && (has(self.tls.serverName) || self.tls.mode == 'Implicit'))",
+            ".mx",
+            "mx takes no auth, proxyProtocol, protocol LMTP, tls.serverName or tls.mode Implicit: \
+             other mail servers know none of them",
+        ),
+        rule(
+            "!has(self.discard) || !(has(self.protocol) || has(self.multipleRecipients) || \
+             has(self.tls) || has(self.auth) || has(self.proxyProtocol))",
+            ".discard",
+            "discard takes nothing but a weight: nobody is spoken to",
+        ),
+        rule(
+            "!has(self.auth) || has(self.tls) && self.tls.mode in ['Required', 'Implicit']",
+            ".auth",
+            "auth needs tls.mode Required or Implicit: credentials are never sent in the clear",
+        ),
+    ]
+}
+
+fn backend_tls_rules() -> [kube::core::Rule; 1] {
+    [rule(
+        "self.mode in ['Required', 'Implicit'] || !(has(self.caRefs) || has(self.serverName))",
+        ".mode",
+        "caRefs and serverName need mode Required or Implicit: certificates are verified in no \
+         other",
+    )]
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cel::{duration_between, rule};
 use crate::common::OBJECT_NAME;
 use crate::defaults;
 use crate::scalar::GoDuration;
@@ -58,6 +60,7 @@ fn default_replicas() -> i32 {
 /// The Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = service_rules()))]
 pub struct Service {
     /// The Service's type. Default: `LoadBalancer`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -99,6 +102,7 @@ pub enum ExternalTrafficPolicy {
 /// `timeout`, counted from the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = drain_rules()))]
 pub struct Drain {
     /// How long new connections are still taken, because load balancers still send them. Less than
     /// `timeout`. Default: 30s.
@@ -106,6 +110,7 @@ pub struct Drain {
     pub min_duration: Option<GoDuration>,
     /// When open transactions get 421; at most 1h. Changing it restarts the pods. Default: 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("1s", "1h")))]
     pub timeout: Option<GoDuration>,
 }
 
@@ -138,6 +143,7 @@ pub enum TopologySpread {
 /// The part of a pod template that may be set. Everything else of it is the operator's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = pod_template_patch_rules()))]
 pub struct PodTemplatePatch {
     /// Labels to add. Keys under `postern.dev/` are ours.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -157,6 +163,7 @@ pub struct PodTemplatePatch {
     pub tolerations: Vec<Toleration>,
     /// Where the pods may or should run, as in a pod's `spec.affinity`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = without_descriptions)]
     pub affinity: Option<Affinity>,
     /// The pods' PriorityClass.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,6 +196,7 @@ pub struct LocalObjectReference {
 /// An environment variable. It cannot refer to Secrets: who may write a MailGateway may not
 /// therefore read them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = env_rules()))]
 pub struct EnvVar {
     /// The variable's name.
     #[schemars(
@@ -200,6 +208,25 @@ pub struct EnvVar {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub value: String,
+}
+
+/// Kubernetes documents its own types; what it says of affinity would be a third of this kind.
+fn without_descriptions(schema: &mut schemars::Schema) {
+    fn below(value: &mut serde_json::Value) {
+        let Some(node) = value.as_object_mut() else {
+            return;
+        };
+        // A field may be called `description`; a description is a string.
+        node.retain(|key, value| key != "description" || !value.is_string());
+        node.values_mut().for_each(below);
+    }
+    for below_field in ["properties", "anyOf"] {
+        match schema.get_mut(below_field) {
+            Some(serde_json::Value::Array(parts)) => parts.iter_mut().for_each(below),
+            Some(part) => below(part),
+            None => {}
+        }
+    }
 }
 
 fn labels_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -229,4 +256,53 @@ fn quantities_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "pattern": "^[0-9]+(\\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
         },
     })
+}
+
+/// What labels and annotations under `postern.dev/` are answered with; `field` names the map.
+pub(crate) fn reserved_keys_message(field: &str) -> String {
+    format!("{field} under postern.dev/ are set by the operator")
+}
+
+/// No key of the map `field` is ours.
+fn reserved_keys_rule(field: &str) -> Rule {
+    rule(
+        &format!("!has(self.{field}) || self.{field}.all(k, !k.startsWith('postern.dev/'))"),
+        &format!(".{field}"),
+        &reserved_keys_message(field),
+    )
+}
+
+fn service_rules() -> [Rule; 2] {
+    [
+        rule(
+            "!(has(self.externalTrafficPolicy) && has(self.type) && self.type == 'ClusterIP')",
+            ".externalTrafficPolicy",
+            "externalTrafficPolicy is for type LoadBalancer and NodePort: ClusterIP has no outside",
+        ),
+        reserved_keys_rule("annotations"),
+    ]
+}
+
+fn drain_rules() -> [Rule; 1] {
+    [rule(
+        "duration(has(self.minDuration) ? self.minDuration : '30s') < \
+         duration(has(self.timeout) ? self.timeout : '5m')",
+        ".minDuration",
+        "minDuration (default 30s) must be less than timeout (default 5m)",
+    )]
+}
+
+fn pod_template_patch_rules() -> [Rule; 2] {
+    [
+        reserved_keys_rule("labels"),
+        reserved_keys_rule("annotations"),
+    ]
+}
+
+fn env_rules() -> [Rule; 1] {
+    [rule(
+        "!self.name.startsWith('POSTERN_')",
+        ".name",
+        "environment variables that begin with POSTERN_ are set by the operator",
+    )]
 }

@@ -1,15 +1,19 @@
 //! One listener: a port, its protocol, its TLS, and whose routes it admits.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ADMIN_PORT;
+use crate::cel::rule;
 use crate::common::{LABEL_NAME, SecretReference};
 use crate::scalar::{Cidr, DomainPattern};
 
 /// A port on which mail is taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = listener_rules()))]
 pub struct Listener {
     /// The listener's name, which `sectionName` of routes and policies refers to.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
@@ -88,6 +92,7 @@ pub enum Durability {
 /// TLS on a listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = tls_rules()))]
 pub struct Tls {
     /// `Disabled`: not offered. `Opportunistic`: STARTTLS is offered. `Required`: nothing but
     /// STARTTLS is answered before it. `Implicit`: TLS from the first byte, on `Submissions` and
@@ -191,6 +196,7 @@ pub struct AllowedRoutes {
 /// A choice of namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = namespaces_rules()))]
 pub struct RouteNamespaces {
     /// `Same`: the gateway's own. `All`: every one. `Selector`: those whose labels match
     /// `selector`. Default: `Same`.
@@ -211,4 +217,42 @@ pub enum FromNamespaces {
     All,
     /// Those whose labels match.
     Selector,
+}
+
+fn listener_rules() -> [Rule; 2] {
+    [
+        rule(
+            &format!("self.port != {ADMIN_PORT}"),
+            ".port",
+            &format!("port {ADMIN_PORT} is the pods' admin port: choose another"),
+        ),
+        rule(
+            "(self.protocol == 'Submissions') == (has(self.tls) && self.tls.mode == 'Implicit')",
+            ".tls",
+            "protocol Submissions needs tls.mode Implicit, and no other protocol takes it",
+        ),
+    ]
+}
+
+fn tls_rules() -> [Rule; 2] {
+    [
+        rule(
+            "self.mode == 'Disabled' || has(self.certificateRefs) != has(self.selfSigned)",
+            ".certificateRefs",
+            "exactly one of certificateRefs and selfSigned is needed, unless mode is Disabled",
+        ),
+        rule(
+            "self.mode != 'Disabled' || !(has(self.certificateRefs) || has(self.selfSigned))",
+            ".mode",
+            "mode Disabled takes neither certificateRefs nor selfSigned",
+        ),
+    ]
+}
+
+fn namespaces_rules() -> [Rule; 1] {
+    [rule(
+        "(has(self.from) && self.from == 'Selector') == has(self.selector)",
+        ".selector",
+        "selector goes with from: Selector, and only with it",
+    )]
 }

@@ -8,9 +8,11 @@ mod status;
 mod telemetry;
 
 use kube::CustomResource;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use infrastructure::reserved_keys_message;
 pub use infrastructure::{
     Drain, EnvVar, ExternalTrafficPolicy, Infrastructure, LocalObjectReference, PodTemplatePatch,
     Resources, Service, ServiceType, TopologySpread,
@@ -23,6 +25,7 @@ pub use resolver::{DnsCache, Resolver};
 pub use status::{Address, AddressType, ListenerStatus, MailGatewayStatus, SnapshotStatus};
 pub use telemetry::{AccessLog, AlwaysSample, RecipientDetail, Telemetry, TraceProtocol, Traces};
 
+use crate::cel::rule;
 use crate::defaults;
 use crate::scalar::{DomainName, EmailAddress};
 
@@ -96,6 +99,7 @@ use crate::scalar::{DomainName, EmailAddress};
         priority = 1
     )
 )]
+#[schemars(extend("x-kubernetes-validations" = spec_rules()))]
 pub struct MailGatewaySpec {
     /// Which installation of the operator serves this gateway: the one whose controller name is
     /// `postern.dev/<className>`. Cannot be changed.
@@ -132,4 +136,27 @@ pub struct MailGatewaySpec {
 
 fn default_class_name() -> String {
     defaults::CLASS_NAME.to_owned()
+}
+
+fn spec_rules() -> [Rule; 3] {
+    [
+        rule(
+            "self.className == oldSelf.className",
+            ".className",
+            "className cannot be changed: delete the MailGateway and create it anew",
+        ),
+        rule(
+            "self.hostname.contains('.')",
+            ".hostname",
+            "hostname must be fully qualified, such as mx1.example.com",
+        ),
+        rule(
+            "self.listeners.all(a, self.listeners.exists_one(b, \
+             (a.port < 1024 ? a.port + 10000 : a.port) == \
+             (b.port < 1024 ? b.port + 10000 : b.port)))",
+            ".listeners",
+            "two listeners would meet on one port of the pods, where ports below 1024 are served \
+             at 10000 more",
+        ),
+    ]
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cel::duration_between;
 use crate::scalar::{GoDuration, Nameserver};
 
 /// DNS lookups of the gateway: SPF, keys, DMARC, MX and hosts. Services of the cluster are looked
@@ -17,6 +18,7 @@ pub struct Resolver {
     pub nameservers: Vec<Nameserver>,
     /// How long one question to one name server may take, 100ms to 30s. Default: 2s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("100ms", "30s")))]
     pub timeout: Option<GoDuration>,
     /// How often a question is asked before it has failed. Default: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,5 +39,6 @@ pub struct DnsCache {
     pub entries: Option<u32>,
     /// The longest time that an answer is kept, whatever its TTL says; at most 168h. Default: 1h.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("0s", "168h")))]
     pub max_ttl: Option<GoDuration>,
 }

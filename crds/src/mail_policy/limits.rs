@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cel::{duration_between, size_between};
 use crate::scalar::{GoDuration, Quantity};
 
 /// How much. A client network is an IPv4 /32 or an IPv6 /64.
@@ -12,6 +13,7 @@ pub struct Limits {
     /// The largest message, in octets as received; 1Ki to 1Gi. A larger one gets 552 5.3.4.
     /// Default: 25Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = size_between("1Ki", "1Gi")))]
     pub message_size: Option<Quantity>,
     /// Recipients of one message; more get 452 4.5.3. Default: 100.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,10 +42,11 @@ pub struct Limits {
     /// The least octets a second at which a message must come, so that slow clients do not hold
     /// memory; 0 sets no limit. Default: 1Ki.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = size_between("0", "1Gi")))]
     pub min_data_rate: Option<Quantity>,
     /// What happens to a message with CR or LF that are not CRLF: `Reject` (550 5.6.0), or
-    /// `Normalize`, which makes a bare LF a CRLF and a bare CR a space before all checks. Default:
-    /// `Reject` for DATA on SMTP listeners, else `Normalize`.
+    /// `Normalize`, which makes a bare LF a CRLF and a bare CR a space before all checks. Not on
+    /// MailRoutes. Default: `Reject` for DATA on SMTP listeners, else `Normalize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bare_newlines: Option<BareNewlines>,
 }
@@ -64,11 +67,14 @@ pub struct Timeouts {
     /// For the next command, 1s to 1h (RFC 5321 §4.5.3.2.7 wants 5m at least). Not on MailRoutes.
     /// Default: 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("1s", "1h")))]
     pub command: Option<GoDuration>,
     /// For a whole message, 1s to 24h. Default: 10m.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("1s", "24h")))]
     pub data: Option<GoDuration>,
     /// For a whole session, 1s to 24h. Not on MailRoutes. Default: 30m.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = duration_between("1s", "24h")))]
     pub session: Option<GoDuration>,
 }

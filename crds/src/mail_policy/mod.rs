@@ -7,6 +7,7 @@ mod verify;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub use verify::{
     Action, Arc, Dkim, Dmarc, From, Iprev, LengthTag, OnReject, Spf, TrustedForwarders, Verify,
 };
 
+use crate::cel::{rule, value_rule};
 use crate::common::{LABEL_NAME, OBJECT_NAME};
 use crate::status::conditions_schema;
 
@@ -68,6 +70,7 @@ use crate::status::conditions_schema;
         priority = 1
     )
 )]
+#[schemars(extend("x-kubernetes-validations" = spec_rules()))]
 pub struct MailPolicySpec {
     /// What this policy is attached to, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -89,11 +92,11 @@ pub struct MailPolicySpec {
 /// What a policy is attached to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = target_rules()))]
 pub struct TargetReference {
     /// The API group. Default, and only value so far: `postern.dev`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// The kind. `MailSender` is not built yet: `Accepted=False`, reason `UnsupportedValue`.
     pub kind: TargetKind,
     /// The object's name.
@@ -103,6 +106,28 @@ pub struct TargetReference {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
     pub section_name: Option<String>,
+}
+
+/// The API groups of targets.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum Group {
+    /// Postern's own.
+    #[default]
+    #[serde(rename = "postern.dev")]
+    Postern,
 }
 
 /// A kind that policies can be attached to.
@@ -144,6 +169,7 @@ pub enum Mode {
 /// The sections of a policy. Each is taken or left whole when policies are merged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1))]
 pub struct Sections {
     /// Who may connect, greet, send and be sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,4 +237,72 @@ pub struct AncestorReference {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub section_name: Option<String>,
+}
+
+/// A section, and those of its fields that act before the recipient, and so the route, is known.
+pub(crate) const BEFORE_RCPT: [(&str, &[&str]); 3] = [
+    ("access", &["clients", "helo", "senders"]),
+    (
+        "limits",
+        &[
+            "connections",
+            "connectionsPerNetwork",
+            "commands",
+            "errors",
+            "bareNewlines",
+        ],
+    ),
+    ("timeouts", &["command", "session"]),
+];
+
+/// What a MailRoute's policy with such a field is answered with.
+pub(crate) fn before_rcpt_message(section: &str, fields: &[&str]) -> String {
+    let fields = fields.join(", ");
+    format!(
+        "of {section}, these act before the recipient is known and cannot be attached to a \
+         MailRoute: {fields}"
+    )
+}
+
+/// No field of `section` that acts before RCPT, where a target is a MailRoute.
+fn before_rcpt_rule(part: &str, section: &str, fields: &[&str]) -> Rule {
+    let present: Vec<_> = fields
+        .iter()
+        .map(|field| format!("has(self.{part}.{section}.{field})"))
+        .collect();
+    rule(
+        &format!(
+            "!has(self.{part}) || !has(self.{part}.{section}) || \
+             !self.targetRefs.exists(t, t.kind == 'MailRoute') || !({})",
+            present.join(" || ")
+        ),
+        &format!(".{part}.{section}"),
+        &before_rcpt_message(section, fields),
+    )
+}
+
+fn spec_rules() -> Vec<Rule> {
+    let mut rules = vec![
+        rule(
+            "self.targetRefs.all(a, self.targetRefs.exists_one(b, a == b))",
+            ".targetRefs",
+            "targetRefs must differ from each other",
+        ),
+        value_rule(
+            "has(self.defaults) || has(self.overrides)",
+            "defaults or overrides is needed: the policy says nothing",
+        ),
+    ];
+    for part in ["defaults", "overrides"] {
+        rules.extend(BEFORE_RCPT.map(|(section, fields)| before_rcpt_rule(part, section, fields)));
+    }
+    rules
+}
+
+fn target_rules() -> [Rule; 1] {
+    [rule(
+        "self.kind != 'MailSender' || !has(self.sectionName)",
+        ".sectionName",
+        "a MailSender has no sections: remove sectionName",
+    )]
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::{Cidr, DomainName};
+use crate::scalar::{Cidr, DomainName, DomainPattern};
 
 /// Sender verification. All methods run; their results stand in Authentication-Results whatever
 /// the actions are.
@@ -22,7 +22,7 @@ pub struct Verify {
     /// ARC (RFC 8617).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arc: Option<Arc>,
-    /// The client's name in reverse DNS (RFC 8601 §3). Not on MailRoutes.
+    /// The client's name in reverse DNS (RFC 8601 §2.7.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iprev: Option<Iprev>,
     /// The From header field itself.
@@ -159,9 +159,10 @@ pub struct TrustedForwarders {
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub networks: Vec<Cidr>,
-    /// By the domain of a DKIM signature that passes, or of a reverse-path for which SPF passes.
+    /// By the domain of a DKIM signature that passes, or of a reverse-path for which SPF passes:
+    /// `lists.example.com` itself, `*.example.com` all below it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    pub domains: Vec<DomainName>,
+    pub domains: Vec<DomainPattern>,
 }

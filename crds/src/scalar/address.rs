@@ -44,8 +44,8 @@ impl FromStr for EmailAddress {
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let error = || ScalarError::new(text, "an address such as postmaster@example.com");
         let (local_part, domain) = text.split_once('@').ok_or_else(error)?;
-        // RFC 5321 §4.5.3.1.1 and .3: 64 octets, and 256 with the angle brackets.
-        if text.len() > 254 || local_part.len() > 64 || !is_dot_string(local_part) {
+        // RFC 5321 §4.5.3.1.3: 256 with the angle brackets.
+        if text.chars().count() > 254 || !is_dot_string(local_part) {
             return Err(error());
         }
         let domain = domain.parse().map_err(|_| error())?;
@@ -77,14 +77,15 @@ pub enum AddressPattern {
     Address(EmailAddress),
     /// `example.com`, also written `*@example.com`: all addresses of this domain.
     Domain(DomainName),
-    /// `*.example.com`: all addresses of all domains below this one, at any depth.
+    /// `*.example.com`, also written `*@*.example.com`: all addresses of all domains below this one,
+    /// at any depth.
     Below(DomainName),
     /// `*`: every address.
     Any,
 }
 
 string_scalar!(AddressPattern, max_length: 255, pattern: concat!(
-    "^(\\*|(\\*@|\\*\\.|", local_part!(), "@)?", domain!(), ")$"
+    "^(\\*|((\\*@)?\\*\\.|\\*@|", local_part!(), "@)?", domain!(), ")$"
 ));
 
 impl AddressPattern {
@@ -109,10 +110,10 @@ impl FromStr for AddressPattern {
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let parsed = if text == "*" {
             return Ok(Self::Any);
+        } else if let Some(ancestor) = text.strip_prefix("*@*.").or(text.strip_prefix("*.")) {
+            ancestor.parse().map(Self::Below)
         } else if let Some(domain) = text.strip_prefix("*@") {
             domain.parse().map(Self::Domain)
-        } else if let Some(ancestor) = text.strip_prefix("*.") {
-            ancestor.parse().map(Self::Below)
         } else if text.contains('@') {
             text.parse().map(Self::Address)
         } else {

@@ -36,9 +36,35 @@ impl ScalarError {
     }
 }
 
+/// The key under which a schema names the scalar that it belongs to. An API server never sees it;
+/// [`crate::schema`] parses by it what else it would only compare with a pattern.
+pub(crate) const SCALAR: &str = "x-postern-scalar";
+
+/// Parses `text` as the scalar of the given name, for its error alone. A name that is not a
+/// scalar's has no grammar.
+pub(crate) fn check(scalar: &str, text: &str) -> Result<(), ScalarError> {
+    match scalar {
+        "AddressPattern" => text.parse::<AddressPattern>().map(drop),
+        "Cidr" => text.parse::<Cidr>().map(drop),
+        "DomainName" => text.parse::<DomainName>().map(drop),
+        "DomainPattern" => text.parse::<DomainPattern>().map(drop),
+        "EmailAddress" => text.parse::<EmailAddress>().map(drop),
+        "GoDuration" => text.parse::<GoDuration>().map(drop),
+        "HeaderName" => text.parse::<HeaderName>().map(drop),
+        "HeaderValue" => text.parse::<HeaderValue>().map(drop),
+        "Host" => text.parse::<Host>().map(drop),
+        "Nameserver" => text.parse::<Nameserver>().map(drop),
+        "Quantity" => text.parse::<Quantity>().map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Serde and schema for a scalar that is a string on the wire and has `FromStr` and `Display`.
 macro_rules! string_scalar {
     ($type:ident, max_length: $max:expr, pattern: $pattern:expr) => {
+        string_scalar!($type, max_length: $max, pattern: $pattern, rules: []);
+    };
+    ($type:ident, max_length: $max:expr, pattern: $pattern:expr, rules: $rules:expr) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -62,14 +88,23 @@ macro_rules! string_scalar {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({
+                let rules: Vec<kube::core::Rule> = $rules.into();
+                let mut schema = schemars::json_schema!({
                     "type": "string",
                     "minLength": 1,
                     "maxLength": $max,
                     "pattern": $pattern,
-                })
+                    $crate::scalar::SCALAR: stringify!($type),
+                });
+                if !rules.is_empty() {
+                    schema.insert("x-kubernetes-validations".into(), serde_json::json!(rules));
+                }
+                schema
             }
         }
     };
 }
 use string_scalar;
+
+#[cfg(test)]
+mod tests;

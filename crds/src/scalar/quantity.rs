@@ -121,6 +121,7 @@ impl schemars::JsonSchema for Quantity {
             "x-kubernetes-int-or-string": true,
             "maxLength": 14,
             "pattern": PATTERN,
+            super::SCALAR: "Quantity",
         })
     }
 }
