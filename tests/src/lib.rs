@@ -17,6 +17,7 @@
 )]
 
 pub mod cluster;
+pub mod dialogue;
 pub mod folder;
 pub mod http;
 pub mod jaeger;
