@@ -59,11 +59,20 @@ pub struct Outcome {
 /// Looks the address up, backwards and forwards.
 pub async fn check(resolver: &impl Resolve, address: IpAddr) -> Outcome {
     let address = address.to_canonical();
-    let outcome = |result, name, problem: Option<String>| Outcome { result, address, name, problem };
+    let outcome = |result, name, problem: Option<String>| Outcome {
+        result,
+        address,
+        name,
+        problem,
+    };
     let names = match resolver.ptr(address).await {
         Ok(names) => names,
         Err(DnsError::NoRecords { .. }) => {
-            return outcome(IprevResult::PermError, None, Some("the address has no name".into()));
+            return outcome(
+                IprevResult::PermError,
+                None,
+                Some("the address has no name".into()),
+            );
         }
         Err(error) => {
             return outcome(IprevResult::TempError, None, Some(format!("PTR: {error}")));
@@ -87,11 +96,7 @@ pub async fn check(resolver: &impl Resolve, address: IpAddr) -> Outcome {
     }
 }
 
-async fn leads_to(
-    resolver: &impl Resolve,
-    name: &Name,
-    address: IpAddr,
-) -> Result<bool, DnsError> {
+async fn leads_to(resolver: &impl Resolve, name: &Name, address: IpAddr) -> Result<bool, DnsError> {
     match address {
         IpAddr::V4(v4) => Ok(resolver.a(name).await?.contains(&v4)),
         IpAddr::V6(v6) => Ok(resolver.aaaa(name).await?.contains(&v6)),

@@ -5,7 +5,9 @@
 //! from it.
 
 use memchr::memchr;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// A header field of more octets, folding included, is refused.
 pub const MAX_FIELD: usize = 100_000;
@@ -71,6 +73,30 @@ pub struct Message<'a> {
     raw: &'a [u8],
     fields: Vec<Field<'a>>,
     body: usize,
+    index: OnceLock<FieldIndex>,
+}
+
+/// Fields by name, so that a signature over hundreds of names does not walk thousands of fields for
+/// each.
+#[derive(Debug, Clone)]
+struct FieldIndex {
+    hasher: RandomState,
+    /// Hash of the name in lower case, and position; sorted.
+    entries: Vec<(u64, usize)>,
+}
+
+impl FieldIndex {
+    fn new(fields: &[Field<'_>]) -> Self {
+        let hasher = RandomState::new();
+        let hash = |field: &Field<'_>| hasher.hash_one(field.name.to_ascii_lowercase());
+        let mut entries: Vec<(u64, usize)> = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (hash(field), at))
+            .collect();
+        entries.sort_unstable();
+        Self { hasher, entries }
+    }
 }
 
 impl<'a> Message<'a> {
@@ -89,7 +115,9 @@ impl<'a> Message<'a> {
             if end > MAX_HEADER {
                 return Err(MessageError::LongHeader);
             }
-            let Some(field) = field(raw, at, end) else { break };
+            let Some(field) = field(raw, at, end) else {
+                break;
+            };
             if fields.len() == MAX_FIELDS {
                 return Err(MessageError::ManyFields);
             }
@@ -97,8 +125,18 @@ impl<'a> Message<'a> {
             at = end;
         }
         let rest = raw.get(at..).unwrap_or_default();
-        let body = at + if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
-        Ok(Self { raw, fields, body })
+        let body = at
+            + if rest.starts_with(b"\r\n") {
+                2
+            } else {
+                usize::from(rest.starts_with(b"\n"))
+            };
+        Ok(Self {
+            raw,
+            fields,
+            body,
+            index: OnceLock::new(),
+        })
     }
 
     /// The whole message.
@@ -116,6 +154,31 @@ impl<'a> Message<'a> {
     /// The fields of one name, in any case, from the top.
     pub fn fields_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Field<'a>> + 's {
         self.fields.iter().filter(move |field| field.is(name))
+    }
+
+    /// The fields of one name, in any case, from the bottom, with their positions; does not walk
+    /// the others.
+    pub(crate) fn fields_upwards<'s>(
+        &'s self,
+        name: &'s [u8],
+    ) -> impl Iterator<Item = (usize, &'s Field<'a>)> + 's {
+        let index = self.index.get_or_init(|| FieldIndex::new(&self.fields));
+        let wanted = index.hasher.hash_one(name.to_ascii_lowercase());
+        let start = index.entries.partition_point(|(hash, _)| *hash < wanted);
+        let end = index.entries.partition_point(|(hash, _)| *hash <= wanted);
+        let entries = index
+            .entries
+            .get(start..end)
+            .unwrap_or_default()
+            .iter()
+            .rev();
+        entries.filter_map(move |(_, at)| {
+            let field = self.fields.get(*at)?;
+            field
+                .name
+                .eq_ignore_ascii_case(name)
+                .then_some((*at, field))
+        })
     }
 
     /// All behind the empty line.
@@ -168,7 +231,13 @@ fn field(raw: &[u8], start: usize, end: usize) -> Option<Field<'_>> {
     if name.is_empty() || !name.iter().all(|octet| (33..=126).contains(octet)) {
         return None;
     }
-    Some(Field { name, raw_name, value: rest.get(1..)?, start, end })
+    Some(Field {
+        name,
+        raw_name,
+        value: rest.get(1..)?,
+        start,
+        end,
+    })
 }
 
 #[cfg(test)]
@@ -178,7 +247,11 @@ mod tests {
 
     fn names(raw: &[u8]) -> Vec<String> {
         let message = Message::parse(raw).unwrap();
-        message.fields().iter().map(|f| String::from_utf8_lossy(f.name).into_owned()).collect()
+        message
+            .fields()
+            .iter()
+            .map(|f| String::from_utf8_lossy(f.name).into_owned())
+            .collect()
     }
 
     #[test]
@@ -195,9 +268,15 @@ mod tests {
     fn without_body_or_header() {
         assert_eq!(names(b""), [""; 0]);
         let only_body = Message::parse(b"\r\nhello\r\n").unwrap();
-        assert_eq!((only_body.fields().len(), only_body.body()), (0, &b"hello\r\n"[..]));
+        assert_eq!(
+            (only_body.fields().len(), only_body.body()),
+            (0, &b"hello\r\n"[..])
+        );
         let only_header = Message::parse(b"A: 1\r\nB: 2").unwrap();
-        assert_eq!((only_header.fields().len(), only_header.body()), (2, &b""[..]));
+        assert_eq!(
+            (only_header.fields().len(), only_header.body()),
+            (2, &b""[..])
+        );
     }
 
     #[test]
@@ -215,15 +294,31 @@ mod tests {
     }
 
     #[test]
+    fn fields_from_the_bottom() {
+        let message = Message::parse(b"A: 1\r\nb: 2\r\na: 3\r\n\r\n").unwrap();
+        let found: Vec<usize> = message.fields_upwards(b"a").map(|(at, _)| at).collect();
+        assert_eq!(found, [2, 0]);
+        assert_eq!(message.fields_upwards(b"c").count(), 0);
+    }
+
+    #[test]
     fn limits() {
         let long = [b"A: ".as_slice(), &vec![b'x'; MAX_FIELD], b"\r\n\r\n"].concat();
         assert_eq!(Message::parse(&long).unwrap_err(), MessageError::LongField);
         let folded = [b"A: x\r\n".as_slice(), &b" y\r\n".repeat(MAX_FIELD / 4)].concat();
-        assert_eq!(Message::parse(&folded).unwrap_err(), MessageError::LongField);
+        assert_eq!(
+            Message::parse(&folded).unwrap_err(),
+            MessageError::LongField
+        );
         let many = b"A: x\r\n".repeat(MAX_FIELDS + 1);
         assert_eq!(Message::parse(&many).unwrap_err(), MessageError::ManyFields);
-        let large = [b"A: ".as_slice(), &vec![b'x'; 90_000], b"\r\n"].concat().repeat(12);
-        assert_eq!(Message::parse(&large).unwrap_err(), MessageError::LongHeader);
+        let large = [b"A: ".as_slice(), &vec![b'x'; 90_000], b"\r\n"]
+            .concat()
+            .repeat(12);
+        assert_eq!(
+            Message::parse(&large).unwrap_err(),
+            MessageError::LongHeader
+        );
     }
 
     proptest! {

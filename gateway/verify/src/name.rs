@@ -89,7 +89,9 @@ impl Name {
     /// The name without its leftmost label; none for a single label.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.0.split_once('.').map(|(_, parent)| Self(parent.into()))
+        self.0
+            .split_once('.')
+            .map(|(_, parent)| Self(parent.into()))
     }
 
     /// Whether it is `ancestor` or stands below it.
@@ -128,7 +130,10 @@ mod tests {
 
     #[test]
     fn lower_case_and_final_dot() {
-        assert_eq!(Name::parse("Mail.Example.COM.").unwrap().as_str(), "mail.example.com");
+        assert_eq!(
+            Name::parse("Mail.Example.COM.").unwrap().as_str(),
+            "mail.example.com"
+        );
         assert_eq!(Name::parse("a..b"), Err(InvalidName::EmptyLabel));
         assert_eq!(Name::parse("."), Err(InvalidName::Empty));
         assert_eq!(Name::parse(&"a".repeat(64)), Err(InvalidName::LongLabel));
@@ -137,7 +142,10 @@ mod tests {
 
     #[test]
     fn u_labels_become_a_labels() {
-        assert_eq!(Name::from_unicode("BÜCHER.example").unwrap().as_str(), "xn--bcher-kva.example");
+        assert_eq!(
+            Name::from_unicode("BÜCHER.example").unwrap().as_str(),
+            "xn--bcher-kva.example"
+        );
     }
 
     #[test]

@@ -29,7 +29,11 @@ impl Property {
     /// `ptype.name=value`.
     #[must_use]
     pub fn new(ptype: &'static str, name: &'static str, value: impl Into<String>) -> Self {
-        Self { ptype: Cow::Borrowed(ptype), name: Cow::Borrowed(name), value: value.into() }
+        Self {
+            ptype: Cow::Borrowed(ptype),
+            name: Cow::Borrowed(name),
+            value: value.into(),
+        }
     }
 }
 
@@ -52,7 +56,13 @@ impl Method {
     /// A result without anything more.
     #[must_use]
     pub fn new(method: &'static str, result: &'static str) -> Self {
-        Self { method, result, comment: None, reason: None, properties: Vec::new() }
+        Self {
+            method,
+            result,
+            comment: None,
+            reason: None,
+            properties: Vec::new(),
+        }
     }
 
     /// Adds a comment.
@@ -71,7 +81,12 @@ impl Method {
 
     /// Adds a property.
     #[must_use]
-    pub fn with(mut self, ptype: &'static str, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(
+        mut self,
+        ptype: &'static str,
+        name: &'static str,
+        value: impl Into<String>,
+    ) -> Self {
         self.properties.push(Property::new(ptype, name, value));
         self
     }

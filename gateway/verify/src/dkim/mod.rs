@@ -12,17 +12,21 @@
 //! signed (RFC 6376 §5.4); `l=` shorter than the body is worth nothing unless policy says so.
 
 mod body;
+mod header;
 mod key;
 mod signature;
-mod verify;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use body::{BodyHash, BodyHashes, BodyKey};
 pub use key::{Key, KeyCache, KeyProblem};
 pub use signature::{Signature, SignatureProblem};
 pub use verify::{Signatures, verify};
 
+pub(crate) use header::{LineEnd, canonicalize, canonicalize_own};
+pub(crate) use signature::{SignatureKind, Signer};
+pub(crate) use verify::{FetchedKeys, check_signature, fetch_keys};
 
 use crate::name::Name;
 use std::fmt;
@@ -118,7 +122,11 @@ impl Options {
     /// The defaults: eight signatures, `l=` ignored.
     #[must_use]
     pub fn new(now: u64) -> Self {
-        Self { max_signatures: 8, length_tag: LengthTag::Ignore, now }
+        Self {
+            max_signatures: 8,
+            length_tag: LengthTag::Ignore,
+            now,
+        }
     }
 }
 
@@ -158,7 +166,9 @@ impl Outcome {
     /// Whether any signature passed.
     #[must_use]
     pub fn any_pass(&self) -> bool {
-        self.signatures.iter().any(|signature| signature.result == DkimResult::Pass)
+        self.signatures
+            .iter()
+            .any(|signature| signature.result == DkimResult::Pass)
     }
 
     /// The result for the message as a whole: the best of its signatures' results.

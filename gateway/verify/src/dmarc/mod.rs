@@ -117,11 +117,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// From the typed results of the checks; `spf` is the outcome for MAIL FROM.
     #[must_use]
-    pub fn new(
-        from: &'a Name,
-        spf: Option<&spf::Outcome>,
-        dkim: Option<&dkim::Outcome>,
-    ) -> Self {
+    pub fn new(from: &'a Name, spf: Option<&spf::Outcome>, dkim: Option<&dkim::Outcome>) -> Self {
         let spf = spf.filter(|outcome| outcome.identity == spf::Identity::MailFrom);
         let spf = spf.and_then(|outcome| {
             let authenticated = match outcome.result {
@@ -129,18 +125,30 @@ impl<'a> Input<'a> {
                 spf::SpfResult::TempError => Authenticated::Unknown,
                 _ => Authenticated::No,
             };
-            Some(Identifier { domain: outcome.domain.clone()?, authenticated })
+            Some(Identifier {
+                domain: outcome.domain.clone()?,
+                authenticated,
+            })
         });
-        let signatures = dkim.map(|outcome| outcome.signatures.as_slice()).unwrap_or_default();
+        let signatures = dkim
+            .map(|outcome| outcome.signatures.as_slice())
+            .unwrap_or_default();
         let dkim = signatures.iter().filter_map(|signature| {
             let authenticated = match signature.result {
                 dkim::DkimResult::Pass => Authenticated::Yes,
                 dkim::DkimResult::TempError => Authenticated::Unknown,
                 _ => Authenticated::No,
             };
-            Some(Identifier { domain: signature.domain.clone()?, authenticated })
+            Some(Identifier {
+                domain: signature.domain.clone()?,
+                authenticated,
+            })
         });
-        Self { from, spf, dkim: dkim.collect() }
+        Self {
+            from,
+            spf,
+            dkim: dkim.collect(),
+        }
     }
 }
 

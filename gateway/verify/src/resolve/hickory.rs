@@ -122,16 +122,18 @@ impl HickoryResolver {
         let config = if options.nameservers.is_empty() {
             system_config()?
         } else {
-            let servers = options.nameservers.iter().map(|address| name_server(*address));
+            let servers = options
+                .nameservers
+                .iter()
+                .map(|address| name_server(*address));
             ResolverConfig::from_parts(None, Vec::new(), servers.collect())
         };
         let attempts = options.attempts.max(1);
-        let resolver =
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-                .with_options(hickory_options(options.timeout, attempts))
-                .with_tls_config(unused_tls()?)
-                .build()
-                .map_err(|error| BuildError::Setup(error.to_string()))?;
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(hickory_options(options.timeout, attempts))
+            .with_tls_config(unused_tls()?)
+            .build()
+            .map_err(|error| BuildError::Setup(error.to_string()))?;
         Ok(Self {
             resolver,
             cache: (options.cache_entries > 0).then(|| AnswerCache::new(options.cache_entries)),
@@ -164,7 +166,9 @@ impl HickoryResolver {
             return kept;
         }
         let asked = question.clone();
-        cache.get_or_ask(question, async move { self.ask(&asked).await }).await
+        cache
+            .get_or_ask(question, async move { self.ask(&asked).await })
+            .await
     }
 
     async fn ask(&self, question: &Question) -> Answer {
@@ -199,7 +203,9 @@ impl HickoryResolver {
             Question::Name(RecordType::Mx, _) => mx_of(data).map(Records::Mx),
             Question::Name(RecordType::Ptr, _) => None,
         };
-        let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+        let ttl = lookup
+            .valid_until()
+            .saturating_duration_since(Instant::now());
         Answer {
             records: records.ok_or(DnsError::NoRecords { nxdomain: false }),
             ttl: Some(ttl.min(self.max_ttl)),
@@ -231,28 +237,40 @@ impl HickoryResolver {
 
 impl Resolve for HickoryResolver {
     async fn txt(&self, name: &Name) -> Result<Txt, DnsError> {
-        match self.records(Question::Name(RecordType::Txt, name.clone())).await? {
+        match self
+            .records(Question::Name(RecordType::Txt, name.clone()))
+            .await?
+        {
             Records::Txt(texts) => Ok(texts),
             _ => Err(DnsError::Malformed),
         }
     }
 
     async fn a(&self, name: &Name) -> Result<Arc<[Ipv4Addr]>, DnsError> {
-        match self.records(Question::Name(RecordType::A, name.clone())).await? {
+        match self
+            .records(Question::Name(RecordType::A, name.clone()))
+            .await?
+        {
             Records::A(addresses) => Ok(addresses),
             _ => Err(DnsError::Malformed),
         }
     }
 
     async fn aaaa(&self, name: &Name) -> Result<Arc<[Ipv6Addr]>, DnsError> {
-        match self.records(Question::Name(RecordType::Aaaa, name.clone())).await? {
+        match self
+            .records(Question::Name(RecordType::Aaaa, name.clone()))
+            .await?
+        {
             Records::Aaaa(addresses) => Ok(addresses),
             _ => Err(DnsError::Malformed),
         }
     }
 
     async fn mx(&self, name: &Name) -> Result<Arc<[Mx]>, DnsError> {
-        match self.records(Question::Name(RecordType::Mx, name.clone())).await? {
+        match self
+            .records(Question::Name(RecordType::Mx, name.clone()))
+            .await?
+        {
             Records::Mx(hosts) => Ok(hosts),
             _ => Err(DnsError::Malformed),
         }
@@ -267,7 +285,10 @@ impl Resolve for HickoryResolver {
 }
 
 fn passing(error: DnsError) -> Answer {
-    Answer { records: Err(error), ttl: None }
+    Answer {
+        records: Err(error),
+        ttl: None,
+    }
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -285,7 +306,11 @@ fn system_config() -> Result<ResolverConfig, BuildError> {
         return Err(BuildError::System("none is configured".to_owned()));
     }
     // The search list is left behind: only absolute names are asked.
-    Ok(ResolverConfig::from_parts(None, Vec::new(), config.name_servers().to_vec()))
+    Ok(ResolverConfig::from_parts(
+        None,
+        Vec::new(),
+        config.name_servers().to_vec(),
+    ))
 }
 
 fn hickory_options(timeout: Duration, attempts: u32) -> ResolverOpts {
@@ -315,8 +340,8 @@ fn unused_tls() -> Result<rustls::ClientConfig, BuildError> {
 
 fn wire_name(name: &Name) -> Result<rr::Name, DnsError> {
     // From labels, not from text: a label may hold backslashes and any octet.
-    let mut wire = rr::Name::from_labels(name.labels().map(str::as_bytes))
-        .map_err(|_| DnsError::Malformed)?;
+    let mut wire =
+        rr::Name::from_labels(name.labels().map(str::as_bytes)).map_err(|_| DnsError::Malformed)?;
     wire.set_fqdn(true);
     Ok(wire)
 }
@@ -368,7 +393,9 @@ fn ptr_of(data: &RData) -> Option<Name> {
 fn name_of(wire: &rr::Name) -> Option<Name> {
     let mut text = String::with_capacity(wire.len());
     for label in wire.iter() {
-        let label = std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?;
+        let label = std::str::from_utf8(label)
+            .ok()
+            .filter(|label| !label.contains('.'))?;
         if !text.is_empty() {
             text.push('.');
         }
@@ -380,11 +407,14 @@ fn name_of(wire: &rr::Name) -> Option<Name> {
 fn mx_of<'a>(data: impl Iterator<Item = &'a RData>) -> Option<Arc<[Mx]>> {
     let mut hosts: Vec<Mx> = data
         .filter_map(|data| match data {
-            RData::MX(mx) if mx.exchange.is_root() => {
-                Some(Mx { preference: mx.preference, exchange: None })
-            }
-            RData::MX(mx) => name_of(&mx.exchange)
-                .map(|exchange| Mx { preference: mx.preference, exchange: Some(exchange) }),
+            RData::MX(mx) if mx.exchange.is_root() => Some(Mx {
+                preference: mx.preference,
+                exchange: None,
+            }),
+            RData::MX(mx) => name_of(&mx.exchange).map(|exchange| Mx {
+                preference: mx.preference,
+                exchange: Some(exchange),
+            }),
             _ => None,
         })
         .collect();

@@ -25,7 +25,10 @@ impl Budget {
     /// At most `queries` questions, the last one answered before `deadline`.
     #[must_use]
     pub fn new(queries: u32, deadline: Instant) -> Arc<Self> {
-        Arc::new(Self { left: AtomicU32::new(queries), deadline })
+        Arc::new(Self {
+            left: AtomicU32::new(queries),
+            deadline,
+        })
     }
 
     /// Questions that may still be asked.
@@ -36,7 +39,9 @@ impl Budget {
 
     fn take(&self) -> Result<(), DnsError> {
         self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
             .map(drop)
             .map_err(|_| DnsError::Temporary(Temporary::Other))
     }
@@ -75,7 +80,11 @@ impl<R: Resolve> Scoped<R> {
     /// `inner`, bounded by `budget`; `observer` is told of each question.
     #[must_use]
     pub fn new(inner: R, budget: Arc<Budget>, observer: Option<Arc<dyn Observe>>) -> Self {
-        Self { inner, budget, observer }
+        Self {
+            inner,
+            budget,
+            observer,
+        }
     }
 
     async fn ask<T>(
@@ -87,7 +96,10 @@ impl<R: Resolve> Scoped<R> {
     where
         T: Send + Sync,
     {
-        let started = self.observer.as_ref().map(|observer| (observer, SystemTime::now()));
+        let started = self
+            .observer
+            .as_ref()
+            .map(|observer| (observer, SystemTime::now()));
         let answer = match self.budget.take() {
             Ok(()) => tokio::time::timeout_at(self.budget.deadline, question)
                 .await
@@ -100,7 +112,10 @@ impl<R: Resolve> Scoped<R> {
                 name: name(),
                 started,
                 ended: SystemTime::now(),
-                outcome: answer.as_ref().map(|records| records.len()).map_err(|error| *error),
+                outcome: answer
+                    .as_ref()
+                    .map(|records| records.len())
+                    .map_err(|error| *error),
             });
         }
         answer
@@ -109,22 +124,31 @@ impl<R: Resolve> Scoped<R> {
 
 impl<R: Resolve> Resolve for Scoped<R> {
     async fn txt(&self, name: &Name) -> Result<Txt, DnsError> {
-        self.ask(RecordType::Txt, || name.to_string(), self.inner.txt(name)).await
+        self.ask(RecordType::Txt, || name.to_string(), self.inner.txt(name))
+            .await
     }
 
     async fn a(&self, name: &Name) -> Result<Arc<[Ipv4Addr]>, DnsError> {
-        self.ask(RecordType::A, || name.to_string(), self.inner.a(name)).await
+        self.ask(RecordType::A, || name.to_string(), self.inner.a(name))
+            .await
     }
 
     async fn aaaa(&self, name: &Name) -> Result<Arc<[Ipv6Addr]>, DnsError> {
-        self.ask(RecordType::Aaaa, || name.to_string(), self.inner.aaaa(name)).await
+        self.ask(RecordType::Aaaa, || name.to_string(), self.inner.aaaa(name))
+            .await
     }
 
     async fn mx(&self, name: &Name) -> Result<Arc<[Mx]>, DnsError> {
-        self.ask(RecordType::Mx, || name.to_string(), self.inner.mx(name)).await
+        self.ask(RecordType::Mx, || name.to_string(), self.inner.mx(name))
+            .await
     }
 
     async fn ptr(&self, address: IpAddr) -> Result<Arc<[Name]>, DnsError> {
-        self.ask(RecordType::Ptr, || address.to_string(), self.inner.ptr(address)).await
+        self.ask(
+            RecordType::Ptr,
+            || address.to_string(),
+            self.inner.ptr(address),
+        )
+        .await
     }
 }

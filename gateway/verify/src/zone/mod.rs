@@ -1,1 +1,0 @@
-//! A zone as a text.
