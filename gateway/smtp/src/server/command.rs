@@ -270,6 +270,3 @@ impl<'a> Iterator for Parameters<'a> {
         Some((is_keyword && value.is_none_or(is_value)).then_some(Parameter { keyword, value }))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -129,6 +129,3 @@ impl Input {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

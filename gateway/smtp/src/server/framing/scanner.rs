@@ -57,6 +57,8 @@ enum At {
     Nul,
     /// The line holds a dot and NULs, nothing else.
     NulDot,
+    /// The line came as a stuffing dot and NULs: of its content only NULs so far.
+    DotNul,
 }
 
 /// The walk through one message.
@@ -109,9 +111,10 @@ impl Scanner {
             (At::DotCr, b'\n') => self.go(At::LineStart, Step::End(1)),
             // The dot was stuffing: what follows is the line.
             (At::Dot, b'.') => self.go(At::ContentDot, Step::Content(1)),
-            (At::Dot | At::ContentDot | At::NulDot, 0) => self.go(At::NulDot, Step::Content(1)),
-            (At::Nul, b'.') => self.go(At::NulDot, Step::Content(1)),
-            (At::NulDot, b'\r' | b'\n') => self.flaw(Flaw::NulAtDot),
+            (At::Dot | At::DotNul, 0) => self.go(At::DotNul, Step::Content(1)),
+            (At::ContentDot | At::NulDot, 0) => self.go(At::NulDot, Step::Content(1)),
+            (At::Nul | At::DotNul, b'.') => self.go(At::NulDot, Step::Content(1)),
+            (At::NulDot | At::DotNul, b'\r' | b'\n') => self.flaw(Flaw::NulAtDot),
             (At::Cr, b'\n') => self.go(self.line_start(), Step::Insert(CRLF, 1)),
             (At::Cr | At::DotCr, _) => self.bare_cr(0),
             _ => self.middle(input),
@@ -172,7 +175,7 @@ impl Scanner {
 
     /// Tells a flaw once; the octet that showed it is still in the input.
     fn flaw(&mut self, flaw: Flaw) -> Step {
-        if self.at == At::NulDot {
+        if matches!(self.at, At::NulDot | At::DotNul) {
             self.at = At::Middle;
         }
         if !self.strict {
