@@ -83,7 +83,9 @@ impl Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     logging::start();
     let options = args.options()?;
-    let config = Config::infer().await.map_err(|e| Error::failed("find the API server", e))?;
+    let config = Config::infer()
+        .await
+        .map_err(|e| Error::failed("find the API server", e))?;
     postern_operator::run::run(config, options, stopped()?)
         .await
         .map_err(|e| Error::failed("operator", e))
@@ -91,8 +93,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 fn stopped() -> Result<impl Future<Output = ()>, Error> {
     let listen = |kind| signal(kind).map_err(|e| Error::failed("listen for signals", e));
-    let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -1,0 +1,31 @@
+//! The commands of the one binary, `postern`.
+//!
+//! Arguments go in; each command prints what it found and ends with an exit status. Everything
+//! that a command does stands in the operator's and the gateway's crates; here is only the way
+//! from files and arguments to them.
+
+pub mod compile;
+pub mod demo;
+pub mod error;
+pub mod files;
+pub mod gateway;
+pub mod logging;
+pub mod operator;
+pub mod run;
+pub mod translate;
+pub mod validate;
+
+pub use error::Error;
+
+use std::fmt::Arguments;
+use std::io::Write as _;
+
+/// A line on the standard output. A reader that has gone (`| head`) is no error.
+pub fn say(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// A line on the standard error.
+pub fn warn(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
