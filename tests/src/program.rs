@@ -218,6 +218,38 @@ mod tests {
         program.signal(Signal::CONT);
     }
 
+    /// Starts itself anew as the process that is to die, which starts a program.
+    #[tokio::test]
+    async fn it_dies_with_the_test_process() {
+        const ROLE: &str = "POSTERN_TEST_DYING_PROCESS";
+        if let Some(folder) = std::env::var_os(ROLE) {
+            let _program =
+                Program::start("sleep", &shell("echo $$; exec sleep 60"), folder.as_ref());
+            return std::future::pending().await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut dying = Command::new(std::env::current_exe().unwrap());
+        dying.args(["--exact", "program::tests::it_dies_with_the_test_process"]);
+        dying.env(ROLE, folder.path());
+        let mut dying = Program::start("dying", &dying, folder.path());
+        let log = folder.path().join("sleep.log");
+        let pid = within(Duration::from_secs(10), async || {
+            let log = fs::read_to_string(&log).map_err(|error| error.to_string())?;
+            log.trim().parse::<u32>().map_err(|error| error.to_string())
+        });
+        let process = PathBuf::from(format!("/proc/{}", pid.await.unwrap()));
+        assert!(process.exists());
+        dying.kill();
+        let gone = async || {
+            if process.exists() {
+                Err("it lives")
+            } else {
+                Ok(())
+            }
+        };
+        within(Duration::from_secs(5), gone).await.unwrap();
+    }
+
     #[test]
     fn dropping_it_ends_it() {
         let folder = tempfile::tempdir().unwrap();
