@@ -1,0 +1,95 @@
+# Postern: everything that a person types here. `make help` lists it.
+#
+# Each target sets up what it needs, says what it downloads or builds, and keeps that
+# in a cache outside the checkout, so that the second time needs no network.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+install := tests/tools/install
+cache := $(shell $(install) cache)
+# Outside the checkout, so that a second clone is warm; set it to have it elsewhere.
+export CARGO_TARGET_DIR ?= $(cache)/target
+# CI builds what is committed; a person may be about to add a dependency.
+locked := $(if $(CI),--locked)
+
+checks := fmt clippy doc deny architecture
+
+say = @printf '==> %s\n' '$(1)' >&2
+
+.PHONY: help
+help: ## Lists the targets
+	@echo 'Postern, a Kubernetes-native mail gateway'
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@echo
+	@echo 'Built files go to $(CARGO_TARGET_DIR), neighbours of the tests to $(cache).'
+
+.PHONY: demo
+demo: toolchain ## Builds Postern and shows it at work: genuine, forged and broken mail, with traces
+	$(call say,building postern (release))
+	cargo build $(locked) --release --package postern --bin postern
+	@"$$CARGO_TARGET_DIR/release/postern" demo $(DEMO)
+
+.PHONY: test
+test: toolchain neighbours ## Runs all tests, on a real Kubernetes API server and a real Jaeger
+	$(call say,building postern)
+	cargo build $(locked) --package postern --bin postern
+	$(call say,running the tests)
+	cargo test $(locked) --workspace --no-fail-fast $(TEST)
+
+.PHONY: check
+check: $(addprefix check-,$(checks)) ## Checks format, lints, docs, licences and the architecture
+
+.PHONY: bench
+bench: toolchain ## Measures mails per second, latency, CPU and memory, as one table
+	$(call say,building the load generator and postern (release))
+	cargo build $(locked) --release --package postern --bin postern
+	cargo run $(locked) --release --package postern-tests --bin bench -- $(BENCH)
+
+.PHONY: clean-cache
+clean-cache: ## Removes what these targets downloaded and built outside the checkout
+	rm -rf '$(cache)'
+
+# --- the checks, one by one ---------------------------------------------------
+
+.PHONY: list-checks
+list-checks:
+	@echo $(checks)
+
+.PHONY: check-fmt
+check-fmt: toolchain
+	cargo fmt --all --check
+
+.PHONY: check-clippy
+check-clippy: toolchain
+	cargo clippy $(locked) --workspace --all-targets -- -D warnings
+
+.PHONY: check-doc
+check-doc: toolchain
+	RUSTDOCFLAGS='-D warnings' cargo doc $(locked) --workspace --no-deps
+
+.PHONY: check-deny
+check-deny: toolchain
+	@$(install) cargo-deny
+	"$$($(install) path cargo-deny)" --offline check bans licenses sources
+
+# The whole workspace is named so that the build is the one that `make test` uses.
+.PHONY: check-architecture
+check-architecture: toolchain
+	cargo test $(locked) --workspace --test architecture
+
+# --- what they stand on -------------------------------------------------------
+
+.PHONY: toolchain
+toolchain:
+	@$(install) packages
+	@command -v cargo >/dev/null || { \
+	  echo 'Rust is missing. Install rustup from https://rustup.rs; rust-toolchain.toml then names the version.' >&2; \
+	  exit 1; }
+
+.PHONY: neighbours
+neighbours:
+	@$(install) all
