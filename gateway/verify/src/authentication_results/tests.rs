@@ -1,1 +1,219 @@
-//! Tests.
+//! What is written is read back; what claims to be ours is found.
+
+use super::*;
+use crate::message::Message;
+use proptest::prelude::*;
+
+fn text(header: &Header) -> String {
+    String::from_utf8(header.to_bytes()).unwrap()
+}
+
+fn read(header: &Header) -> Parsed {
+    let text = text(header);
+    parse(
+        text.strip_prefix("Authentication-Results:")
+            .unwrap()
+            .as_bytes(),
+    )
+    .expect(&text)
+}
+
+#[test]
+fn no_results() {
+    let header = Header::new("mx.example.com");
+    assert_eq!(
+        text(&header),
+        "Authentication-Results: mx.example.com; none\r\n"
+    );
+    assert_eq!(read(&header).methods, []);
+}
+
+#[test]
+fn results_are_folded_one_to_a_line() {
+    let mut header = Header::new("mx.example.com");
+    header.push(
+        Method::new("spf", "pass")
+            .with_comment(Some("ip4:192.0.2.0/24".into()))
+            .with("smtp", "mailfrom", "a@b.test"),
+    );
+    header.push(
+        Method::new("dkim", "fail")
+            .with_reason(Some("body hash did not verify".into()))
+            .with("header", "d", "b.test")
+            .with("header", "b", "ab/cd+ef"),
+    );
+    assert_eq!(
+        text(&header),
+        "Authentication-Results: mx.example.com;\r\n\
+         \tspf=pass (ip4:192.0.2.0/24) smtp.mailfrom=a@b.test;\r\n\
+         \tdkim=fail reason=\"body hash did not verify\" header.d=b.test\r\n\
+         \theader.b=\"ab/cd+ef\"\r\n"
+    );
+}
+
+#[test]
+fn hostile_values_stay_inside_their_quotes() {
+    let mut header = Header::new("mx; dkim=pass");
+    header.push(
+        Method::new("spf", "fail")
+            .with_comment(Some("a) dmarc=pass (\r\nX: y\\".into()))
+            .with("smtp", "mailfrom", "\"; dkim=pass\r\n\0"),
+    );
+    let parsed = read(&header);
+    assert_eq!(parsed.authserv_id, "mx; dkim=pass");
+    assert_eq!(parsed.methods.len(), 1);
+    assert_eq!(parsed.methods[0].properties[0].value, "\"; dkim=pass???");
+    assert!(
+        text(&header)
+            .lines()
+            .skip(1)
+            .all(|line| line.starts_with('\t'))
+    );
+}
+
+#[test]
+fn at_most_8_kilobytes_and_dkim_goes_first() {
+    let mut header = Header::new("mx.example.com");
+    header.push(Method::new("spf", "pass"));
+    for _ in 0..40 {
+        header.push(Method::new("dkim", "fail").with("header", "i", "x ".repeat(500)));
+    }
+    header.push(Method::new("dmarc", "fail"));
+    let text = text(&header);
+    assert!(text.len() <= 8_192 && text.len() > 6_000, "{}", text.len());
+    assert!(text.contains("spf=pass") && text.contains("dmarc=fail"));
+    assert!(text.contains("results left out)"));
+    assert_eq!(read(&header).methods.last().unwrap().method, "dmarc");
+}
+
+fn stripped(header: &str, id: &str) -> bool {
+    let raw = format!("{header}\r\nSubject: x\r\n\r\n");
+    let message = Message::parse(raw.as_bytes()).unwrap();
+    let ranges = strip_own(&message, id);
+    assert!(
+        ranges.iter().all(|range| *range == (0..header.len() + 2)),
+        "{ranges:?}"
+    );
+    !ranges.is_empty()
+}
+
+#[test]
+fn forged_results_of_ours_are_found() {
+    for header in [
+        "Authentication-Results: mx.example.com; spf=pass",
+        "authentication-RESULTS:MX.Example.COM; spf=pass",
+        "Authentication-Results : mx.example.com 1; spf=pass",
+        "Authentication-Results: (c (n) \\) c) mx.example.com (c); spf=pass",
+        "Authentication-Results:\r\n\tmx.example.com;\r\n\tspf=pass",
+        "Authentication-Results: \"mx.example.com\"; spf=pass",
+        "Authentication-Results: \"mx.\\example.com\"; spf=pass",
+        "Authentication-Results: mx.example.com.; spf=pass",
+        "Authentication-Results: mx.example.com/1; spf=pass",
+        "Authentication-Results: mx.example.com",
+        "Authentication-Results: mx.\"example\".com; spf=pass",
+        "Authentication-Results: mx.(c)example. com; spf=pass",
+        "Authentication-Results: (open mx.example.com; spf=pass",
+        "Authentication-Results: \"mx.example.com; spf=pass",
+    ] {
+        assert!(stripped(header, "mx.example.com"), "{header}");
+    }
+    assert!(stripped(
+        "Authentication-Results: b\u{fc}cher.test; spf=pass",
+        "xn--bcher-kva.test"
+    ));
+    assert!(stripped(
+        "Authentication-Results: xn--bcher-kva.test; none",
+        "b\u{fc}cher.test"
+    ));
+}
+
+#[test]
+fn results_of_others_stay() {
+    for header in [
+        "Authentication-Results: other.example.com; spf=pass",
+        "Authentication-Results: a.mx.example.com; spf=pass",
+        "Authentication-Results: mx.example.com.evil.test; spf=pass",
+        "Authentication-Results: (mx.example.com) other.test; spf=pass",
+        "Authentication-Results: ; spf=pass",
+        "X-Authentication-Results: mx.example.com; spf=pass",
+        "ARC-Authentication-Results: i=1; mx.example.com; spf=pass",
+    ] {
+        assert!(!stripped(header, "mx.example.com"), "{header}");
+    }
+}
+
+#[test]
+fn fields_of_others_are_read() {
+    // RFC 8601 appendix B.4 and B.5.
+    let parsed = parse(
+        b" example.com;\r\n auth=pass (cram-md5) smtp.auth=sender@example.net;\r\n \
+          spf=pass smtp.mailfrom=example.net;\r\n sender-id/1=fail reason=\"x y\" header.from = \
+          (c) a@b.test\r\n",
+    )
+    .unwrap();
+    assert_eq!(parsed.methods.len(), 3);
+    assert_eq!(parsed.methods[2].reason.as_deref(), Some("x y"));
+    assert_eq!(
+        parsed.methods[2].properties[0],
+        Property::new("header", "from", "a@b.test")
+    );
+    assert!(parse(b"example.com; none").unwrap().methods.is_empty());
+    for wrong in [
+        &b""[..],
+        b"example.com",
+        b"example.com; spf",
+        b"x; spf=pass; none",
+    ] {
+        assert_eq!(parse(wrong), None, "{wrong:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_is_read_back(
+        id in "\\PC{1,40}",
+        values in proptest::collection::vec((".{0,60}", proptest::option::of(".{0,60}")), 0..6),
+    ) {
+        let mut header = Header::new(&id);
+        for (value, comment) in &values {
+            header.push(
+                Method::new("spf", "fail")
+                    .with_comment(comment.clone())
+                    .with_reason(comment.clone())
+                    .with("smtp", "mailfrom", value.clone()),
+            );
+        }
+        let parsed = read(&header);
+        let safe = |text: &str| -> String {
+            text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+        };
+        prop_assert_eq!(&parsed.authserv_id, &safe(&id));
+        prop_assert_eq!(parsed.methods.len(), values.len());
+        for (method, (value, comment)) in parsed.methods.iter().zip(&values) {
+            prop_assert_eq!(&method.properties[0].value, &safe(value));
+            prop_assert_eq!(&method.reason, &comment.as_deref().map(safe));
+        }
+        for line in text(&header).split_inclusive("\r\n") {
+            prop_assert!(line.ends_with("\r\n") && line.len() <= 998);
+            prop_assert!(!line.trim_end_matches("\r\n").contains(['\r', '\n', '\0']));
+        }
+        let raw = [header.to_bytes(), b"\r\n".to_vec()].concat();
+        let message = Message::parse(&raw).unwrap();
+        prop_assert_eq!(message.fields().len(), 1);
+        prop_assert_eq!(strip_own(&message, &safe(&id)).len(), 1);
+    }
+
+    #[test]
+    fn reading_never_panics(value in proptest::collection::vec(prop_oneof![
+        Just(b'('), Just(b')'), Just(b'"'), Just(b'\\'), Just(b';'), Just(b'='), Just(b'.'),
+        Just(b'a'), any::<u8>(),
+    ], 0..60)) {
+        let _ = parse(&value);
+        let _ = claims(&value);
+    }
+}
+
+fn claims(value: &[u8]) -> usize {
+    let raw = [b"Authentication-Results:".as_slice(), value, b"\r\n\r\n"].concat();
+    Message::parse(&raw).map_or(0, |message| strip_own(&message, "a").len())
+}

@@ -68,7 +68,7 @@ pub enum Policy {
 impl Policy {
     /// The tag's value, lower case.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Quarantine => "quarantine",

@@ -5,7 +5,10 @@
 //! 1. There is exactly one From field (RFC 5322 §3.6), and it is UTF-8 without NUL.
 //! 2. It is read as a list of mailboxes and groups (RFC 5322 §3.4, §3.6.2, with the obsolete
 //!    forms of §4.4; RFC 6532 for UTF-8; a group in From, RFC 6854). Comments, display names, even
-//!    ones that look like an address, and encoded words name no domain.
+//!    quoted ones that look like an address, and encoded words name no domain. Two things are read
+//!    that the grammar has not but mail has: a phrase without an address (`Shop, Inc. <a@b.test>`)
+//!    names no domain, and an address in place of a display name (`a@b.test <a@b.test>`) counts as
+//!    a mailbox, since somebody may show it.
 //! 3. Every mailbox has a domain, which is a DNS name; U-labels become A-labels (RFC 8616 §3).
 //! 4. All domains are one and the same: that is the author's domain. Several domains are
 //!    [`Author::Several`]; anything that stops a step above is [`Author::Unreadable`], and no field
@@ -14,8 +17,16 @@
 //! RFC 9989 §4.4 leaves all but the last case to the receiver; policy (`verify.from.onAmbiguous`)
 //! decides about them.
 
+mod mailboxes;
+#[cfg(test)]
+mod tests;
+
 use crate::message::Message;
 use crate::name::Name;
+use mailboxes::Mailbox;
+
+/// Different domains that are told apart in [`Author::Several`].
+const MAX_DOMAINS: usize = 16;
 
 /// Whom the message says it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +94,42 @@ impl Author {
 /// Finds the author's domain; see the module for the rule.
 #[must_use]
 pub fn author(message: &Message<'_>) -> Author {
-    let _ = message;
-    Author::Missing
+    let mut fields = message.fields_named("From");
+    let author = match (fields.next(), fields.next()) {
+        (None, _) => Ok(Author::Missing),
+        (Some(_), Some(_)) => Err(Unreadable::SeveralFields),
+        (Some(field), None) => std::str::from_utf8(field.value)
+            .map_err(|_| Unreadable::NotUtf8)
+            .and_then(mailboxes::read)
+            .and_then(|mailboxes| speak_for(&mailboxes)),
+    };
+    author.unwrap_or_else(Author::Unreadable)
+}
+
+/// Steps 3 and 4 of the rule.
+fn speak_for(mailboxes: &[Mailbox<'_>]) -> Result<Author, Unreadable> {
+    let mut domains: Vec<Name> = Vec::new();
+    for mailbox in mailboxes {
+        let domain = Name::from_unicode(&mailbox.domain)
+            .ok()
+            .filter(is_host_name);
+        let domain = domain.ok_or(Unreadable::NoDomainName)?;
+        if domains.len() < MAX_DOMAINS && !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    Ok(match (mailboxes.first(), domains.as_slice()) {
+        (Some(first), [domain]) => Author::One {
+            domain: domain.clone(),
+            mailbox: first.to_string(),
+        },
+        (None, _) | (_, []) => Author::Missing,
+        (Some(_), _) => Author::Several(domains),
+    })
+}
+
+/// Letters, digits, hyphens and, as DNS has it, underscores.
+fn is_host_name(name: &Name) -> bool {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+    name.as_str().bytes().all(is_plain)
 }
