@@ -49,6 +49,10 @@ bench: toolchain ## Measures mails per second, latency, CPU and memory, as one t
 	cargo build $(locked) --release --package postern --bin postern
 	cargo run $(locked) --release --package postern-tests --bin bench -- $(BENCH)
 
+.PHONY: crds
+crds: toolchain ## Writes the chart's CustomResourceDefinitions anew, from the Rust types
+	UPDATE=1 cargo test $(locked) --package postern-crds --test chart
+
 .PHONY: clean-cache
 clean-cache: ## Removes what these targets downloaded and built outside the checkout
 	rm -rf '$(cache)'
