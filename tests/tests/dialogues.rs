@@ -4,6 +4,8 @@
 //! in one packet, octet by octet, and in pieces of seven octets, which must make no difference.
 //! Out: a failure names file and line, what was expected, and what the server said.
 
+#![allow(clippy::panic, reason = "test code: a panic is how a test fails")]
+
 use postern_smtp::reply::{Enhanced, PermanentCode, Refusal, TransientCode};
 use postern_smtp::server::{
     Accepted, BareNewlines, CloseReason, Event, Session, Settings, StartTls, Transaction,

@@ -6,9 +6,9 @@
 //! leave in one [`Event::Send`] (RFC 2920 §3.2).
 //!
 //! ```text
-//! octets -> receive -> poll -> Event::{Connect,Helo,Mail,Rcpt,Data,Message} -> the gateway decides
-//!                       ^                                                        |
-//!                       +---- connected, helo, mail, rcpt, data, message <-------+
+//! octets -> receive -> poll -> Event::{Helo, Mail, Rcpt, Data, Message} -> the gateway decides
+//!                       ^                                                    |
+//!                       +--- greet, helo, mail, rcpt, data, message <--------+
 //! ```
 
 mod command;
@@ -30,11 +30,13 @@ pub struct Settings {
     pub hostname: String,
     /// STARTTLS: not offered, offered, or required before MAIL (530 5.7.0, RFC 3207 §4).
     pub starttls: StartTls,
-    /// The SIZE that EHLO advertises, octets (RFC 1870).
+    /// The SIZE that EHLO advertises, octets; 0 says that there is no fixed limit (RFC 1870 §4).
     pub size: u64,
-    /// Commands in the session before 421 4.7.0.
+    /// Commands that are served in the session; the next is answered 421 4.7.0.
     pub commands: u32,
-    /// Refused commands (5yz syntax and sequence errors, refused RCPT) before 421 4.7.0.
+    /// Faults of the client (syntax and sequence errors, recipients refused with 5yz) that are
+    /// answered as such; the next is answered 421 4.7.0. What was pipelined behind a refused MAIL,
+    /// and DATA when all recipients were refused, is no fault (RFC 2920 §3.1).
     pub errors: u32,
     /// RCPTMAX of LIMITS (RFC 9422), advertised when given.
     pub rcptmax: Option<u32>,
