@@ -91,7 +91,8 @@ kind!(MailPolicy, validate::mail_policy);
 /// # Errors
 /// All faults of its structure; or, when it has none, all that [`crate::validate`] finds.
 pub fn parse<K: Kind>(object: &Value) -> Result<K, Vec<FieldError>> {
-    let faults = check::<K>(object);
+    let object = &without_nulls(object);
+    let faults = check::object(&K::schema().0, object);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -104,7 +105,22 @@ pub fn parse<K: Kind>(object: &Value) -> Result<K, Vec<FieldError>> {
 /// The faults of an object's structure, in the order of the schema.
 #[must_use]
 pub fn check<K: Kind>(object: &Value) -> Vec<FieldError> {
-    check::object(&K::schema().0, object)
+    check::object(&K::schema().0, &without_nulls(object))
+}
+
+/// A field that is null is no field: an API server prunes it before it looks any further, since no
+/// field of ours is nullable. An item of a list that is null stays, and is a fault.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let given = fields.iter().filter(|(_, value)| !value.is_null());
+            given
+                .map(|(name, value)| (name.clone(), without_nulls(value)))
+                .collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
 }
 
 /// The schema that `K` publishes, with the names of scalars still in it.

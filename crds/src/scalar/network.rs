@@ -68,7 +68,7 @@ string_scalar!(
     max_length: 53,
     pattern: format!("^([0-9.]+(:{PORT})?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*|\\[[0-9A-Fa-f:.]+\\]:{PORT})$"),
     rules: [value_rule(
-        "isIP(self.matches('^[0-9.]+:') ? self.split(':')[0] : \
+        "isIP(self.matches('^[0-9.]+:[0-9]+$') ? self.split(':')[0] : \
          self.startsWith('[') ? self.substring(1, self.indexOf(']')) : self)",
         "must be an IP address, with a port where it is not 53: 10.96.0.10, 127.0.0.1:5353 or \
          [2001:db8::53]:53",

@@ -44,10 +44,7 @@ impl Walk {
     }
 
     fn value(&mut self, node: &Node, value: &Value) {
-        if value.is_null() && node.has_default {
-            return;
-        }
-        match (&node.shape, value) {
+        match (&node.0, value) {
             (Shape::Any, _) | (Shape::Boolean, Value::Bool(_)) => {}
             (Shape::Object(object), Value::Object(fields)) => self.object(object, fields),
             (Shape::Map { values, max }, Value::Object(fields)) => self.map(values, *max, fields),
@@ -68,8 +65,7 @@ impl Walk {
 
     fn object(&mut self, object: &Object, fields: &Map<String, Value>) {
         for name in &object.required {
-            let given = fields.get(name).is_some_and(|value| !value.is_null());
-            if !given {
+            if !fields.contains_key(name) {
                 self.below(name, |walk| walk.fault("is required"));
             }
         }
@@ -79,8 +75,6 @@ impl Walk {
         }
         for (name, value) in fields {
             match object.properties.get(name) {
-                // Said above.
-                Some(_) if value.is_null() && object.required.contains(name) => {}
                 Some(node) => self.below(name, |walk| walk.value(node, value)),
                 None => self.below(name, |walk| walk.fault(unknown(object, name))),
             }
@@ -223,7 +217,7 @@ fn expected(shape: &Shape) -> &'static str {
 
 fn found(value: &Value) -> String {
     match value {
-        Value::Null => "null (leave the field out instead)".to_owned(),
+        Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(value) => value.to_string(),
         Value::String(value) => format!("{:?}", value.chars().take(80).collect::<String>()),

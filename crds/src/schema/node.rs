@@ -9,12 +9,7 @@ use crate::scalar::SCALAR;
 
 /// What one value must be like.
 #[derive(Debug)]
-pub(super) struct Node {
-    /// Its form.
-    pub(super) shape: Shape,
-    /// Null stands for a value that an API server fills in.
-    pub(super) has_default: bool,
-}
+pub(super) struct Node(pub(super) Shape);
 
 /// The form of a value, with what bounds it.
 #[derive(Debug)]
@@ -78,10 +73,7 @@ pub(super) struct Text {
 impl Node {
     /// Reads a schema that `generate::clean` has gone over.
     pub(super) fn new(schema: &Value) -> Self {
-        Self {
-            shape: shape(schema),
-            has_default: schema.get("default").is_some(),
-        }
+        Self(shape(schema))
     }
 }
 
