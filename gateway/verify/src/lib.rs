@@ -25,6 +25,8 @@ pub mod iprev;
 pub mod message;
 pub mod name;
 pub mod resolve;
+#[cfg(test)]
+mod signer;
 pub mod spf;
 mod tags;
 #[cfg(any(test, feature = "testing"))]

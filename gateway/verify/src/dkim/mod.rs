@@ -24,6 +24,8 @@ pub use key::{Key, KeyCache, KeyProblem};
 pub use signature::{Signature, SignatureProblem};
 pub use verify::{Signatures, verify};
 
+#[cfg(test)]
+pub(crate) use header::canonicalize_signed;
 pub(crate) use header::{LineEnd, canonicalize, canonicalize_own};
 pub(crate) use signature::{SignatureKind, Signer};
 pub(crate) use verify::{FetchedKeys, check_signature, fetch_keys};

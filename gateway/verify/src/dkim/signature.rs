@@ -163,7 +163,9 @@ impl Signature {
         check_signed_names(&h, kind)?;
         let (header_relaxed, body_relaxed) = canonicalization(tags.get("c"))?;
         let length = tags.get("l").map(|value| number(value, "l")).transpose()?;
-        let (identity, identity_domain) = identity(tags.get("i"), &signer.domain)?;
+        // RFC 8617 §4.1.2: in ARC i= is the instance.
+        let i = tags.get("i").filter(|_| kind == SignatureKind::Dkim);
+        let (identity, identity_domain) = identity(i, &signer.domain)?;
         check_query(tags.get("q"))?;
         if kind == SignatureKind::Dkim {
             check_times(tags, now)?;
