@@ -1,6 +1,8 @@
 //! How replies are rendered, and that the catalogue keeps to the RFCs.
 
+use super::rendering::{MAX_LINE, MAX_LINES};
 use super::*;
+use bytes::BytesMut;
 
 fn render(reply: &Reply) -> String {
     let mut out = BytesMut::new();
