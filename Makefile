@@ -38,7 +38,7 @@ test: toolchain neighbours ## Runs all tests, on a real Kubernetes API server an
 	$(call say,building postern)
 	cargo build $(locked) --package postern --bin postern
 	$(call say,running the tests)
-	cargo test $(locked) --workspace --no-fail-fast $(TEST)
+	POSTERN_BINARY="$$CARGO_TARGET_DIR/debug/postern" cargo test $(locked) --workspace --no-fail-fast $(TEST)
 
 .PHONY: check
 check: $(addprefix check-,$(checks)) ## Checks format, lints, docs, licences and the architecture
@@ -78,6 +78,8 @@ check-doc: toolchain
 .PHONY: check-deny
 check-deny: toolchain
 	@$(install) cargo-deny
+	@# It reads the manifests of all platforms' crates, more than a build downloads.
+	cargo fetch $(locked)
 	"$$($(install) path cargo-deny)" --offline check bans licenses sources
 
 # The whole workspace is named so that the build is the one that `make test` uses.

@@ -16,6 +16,7 @@
     reason = "test code: a panic is how a test fails"
 )]
 
+pub mod bench;
 pub mod cluster;
 pub mod dialogue;
 pub mod folder;
@@ -23,5 +24,6 @@ pub mod http;
 pub mod jaeger;
 pub mod ports;
 pub mod program;
+pub mod standalone;
 pub mod tools;
 pub mod wait;

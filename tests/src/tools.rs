@@ -34,34 +34,42 @@ pub fn find(tool: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
-/// Postern's own binary, built (once per test process) from the sources as they are.
+/// Postern's own binary: `$POSTERN_BINARY` where it is set, as `make test` does; else
+/// built now (once per test process) from the sources as they are.
 ///
-/// It is the debug build of the target folder that the tests themselves came from,
-/// without the features that only tests switch on.
+/// It is the debug build, without the features that only tests switch on.
 ///
 /// # Panics
 /// When it does not build.
 #[must_use]
 pub fn postern() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .current_dir(repository())
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "postern",
-                "--bin",
-                "postern",
-            ])
-            .arg("--target-dir")
-            .arg(target_folder())
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the binary `postern` does not build");
-        target_folder().join("debug/postern")
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| match std::env::var_os("POSTERN_BINARY") {
+        Some(given) => PathBuf::from(given),
+        None => build(),
     })
+}
+
+fn build() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo has told this test about its package is not meant for that build.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy().starts_with("CARGO_");
+        if told && name != "CARGO_HOME" {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(repository());
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package=postern",
+        "--bin=postern",
+        "--target-dir",
+    ]);
+    let status = cargo.arg(target_folder()).status().expect("cargo runs");
+    assert!(status.success(), "the binary `postern` does not build");
+    target_folder().join("debug/postern")
 }
 
 /// The target folder of the running test: it stands in `<target>/<profile>/deps/`.
