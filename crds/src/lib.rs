@@ -8,6 +8,11 @@
 //! Every `Option` that is unset means the default that its description names; the numbers stand
 //! in [`defaults`]. Nothing here knows what a gateway makes of an object: that is `translate`.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the lint takes the `type_` of two printcolumns for one attribute given twice"
+)]
+
 mod cel;
 pub mod common;
 pub mod defaults;
