@@ -4,6 +4,7 @@
 //! through the API with the pod's own token. SIGTERM drains (DESIGN section 4, Life cycle).
 
 use crate::Error;
+use crate::stop::Stop;
 use kube::Client;
 use postern_config::head::Head;
 use postern_gateway::snapshot::folder;
@@ -15,7 +16,6 @@ use postern_operator::names;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Arguments of `postern gateway`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ fn admin() -> SocketAddr {
 /// When a port is taken, or nothing can be booted and nothing is followed.
 pub async fn run(args: Args) -> Result<(), Error> {
     crate::logging::start();
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::listen()?;
     let access_log = match args.no_access_log {
         true => None,
         false => {
@@ -74,11 +74,11 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let gateway = Arc::new(gateway);
     boot(&gateway, &args)?;
     let following = follow(&gateway, &args).await?;
-    stop.wait().await;
+    stop.asked().await;
     tokio::select! {
         () = gateway.drain() => {}
         // A second signal: whoever sent it does not want to wait.
-        () = stop.wait() => tracing::warn!("second signal, leaving at once"),
+        _ = stop.asked() => tracing::warn!("second signal, leaving at once"),
     }
     drop(following);
     pipeline.flush().await;
@@ -135,28 +135,4 @@ async fn follow(
     };
     let task = tokio::spawn(follow.run(Arc::clone(gateway)));
     Ok(Some(tokio_util::task::AbortOnDropHandle::new(task)))
-}
-
-/// SIGTERM or SIGINT.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Error> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Error::failed("listening for signals", error));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

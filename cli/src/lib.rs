@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod logging;
 pub mod operator;
 pub mod run;
+pub mod stop;
 pub mod translate;
 pub mod validate;
 

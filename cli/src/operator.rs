@@ -5,10 +5,10 @@ use kube::Config;
 use postern_operator::options::Options;
 use postern_operator::world::{Namespaces, ObjectKey};
 use std::net::SocketAddr;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Error;
 use crate::logging;
+use crate::stop::Stop;
 
 /// The name that widens a list of namespaces to all.
 const ALL: &str = "*";
@@ -83,24 +83,13 @@ impl Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     logging::start();
     let options = args.options()?;
+    let mut stop = Stop::listen()?;
     let config = Config::infer()
         .await
         .map_err(|e| Error::failed("find the API server", e))?;
-    postern_operator::run::run(config, options, stopped()?)
-        .await
-        .map_err(|e| Error::failed("operator", e))
-}
-
-fn stopped() -> Result<impl Future<Output = ()>, Error> {
-    let listen = |kind| signal(kind).map_err(|e| Error::failed("listen for signals", e));
-    let (mut terminate, mut interrupt) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    postern_operator::run::run(config, options, async move {
+        stop.asked().await;
     })
+    .await
+    .map_err(|e| Error::failed("operator", e))
 }

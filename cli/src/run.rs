@@ -5,6 +5,7 @@
 //! of the files are followed; a file that turned bad leaves the last good configuration running.
 
 use crate::compile::{Compiled, Generated, Input, compile};
+use crate::stop::{Ending, Stop};
 use crate::{Error, warn};
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher as _};
@@ -18,7 +19,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Editors write a file in several steps: a change is read when it has been quiet for so long.
@@ -54,6 +54,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     crate::logging::start();
     let mut generated = state::read(args.state_dir.as_deref())?;
     let (snapshot, recheck) = first(&args, &mut generated)?;
+    // Before anything is served: a signal that comes early must drain, too.
+    let mut stop = Stop::listen()?;
     let log = AccessLog::start(std::io::stdout()).map_err(|e| Error::failed("access log", e))?;
     let pipeline = Arc::new(Pipeline::new(Some(log)));
     let options = Options {
@@ -65,8 +67,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let gateway = Gateway::start(snapshot, options)
         .await
         .map_err(|e| Error::failed("start", e))?;
-    let ending = follow(&args, &gateway, &mut generated, recheck).await?;
-    end(&gateway, ending).await;
+    let ending = follow(&args, &gateway, &mut generated, recheck, &mut stop).await?;
+    end(&gateway, ending, &mut stop).await;
     pipeline.flush().await;
     Ok(())
 }
@@ -121,23 +123,21 @@ fn choose(args: &Args, compiled: &Compiled) -> Result<Snapshot, Error> {
     }
 }
 
-/// How a person or a supervisor wants it to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// SIGTERM: as a pod ends.
-    Drain,
-    /// SIGINT: no new connection, open transactions may finish.
-    Now,
-}
-
-async fn end(gateway: &Gateway, ending: Ending) {
-    match ending {
-        Ending::Drain => gateway.drain().await,
-        Ending::Now => {
-            gateway.shutdown();
-            // Who does not finish in that time is cut off.
-            let _ = tokio::time::timeout(PATIENCE, gateway.drained()).await;
+/// Lets open transactions finish; a second signal ends it at once.
+async fn end(gateway: &Gateway, ending: Ending, stop: &mut Stop) {
+    let drained = async {
+        match ending {
+            Ending::Terminate => gateway.drain().await,
+            Ending::Interrupt => {
+                gateway.shutdown();
+                // Who does not finish in that time is cut off.
+                let _ = tokio::time::timeout(PATIENCE, gateway.drained()).await;
+            }
         }
+    };
+    tokio::select! {
+        () = drained => {}
+        _ = stop.asked() => tracing::warn!("second signal, leaving at once"),
     }
 }
 
@@ -147,17 +147,14 @@ async fn follow(
     gateway: &Gateway,
     generated: &mut Generated,
     mut recheck: Option<Timestamp>,
+    stop: &mut Stop,
 ) -> Result<Ending, Error> {
     let (changed, mut changes) = mpsc::channel(1);
     // Kept until the end of this function: dropping it ends the watch.
     let _watcher = watch(&args.input.filename, changed)?;
-    let fail = |e| Error::failed("signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(Ending::Drain),
-            _ = interrupt.recv() => return Ok(Ending::Now),
+            ending = stop.asked() => return Ok(ending),
             Some(()) = changes.recv() => settle(&mut changes).await,
             () = until(recheck) => {}
         }

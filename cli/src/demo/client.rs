@@ -1,4 +1,4 @@
-//! A sender of mail for the demonstration: says what a person would type, and keeps the dialogue.
+//! A sender of mail: says what a person would type, in clear or under TLS.
 
 use crate::Error;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -23,24 +23,18 @@ pub struct Reply {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// A session under TLS.
+/// A session, greeted and after EHLO.
 pub struct Client {
     stream: Box<dyn Stream>,
     buffered: Vec<u8>,
 }
 
 impl Client {
-    /// Connects from `source`, says EHLO, starts TLS with `trusted` as the only trust anchor and
-    /// says EHLO again.
+    /// Connects from `source` (any, when unspecified) and says EHLO, in clear.
     ///
     /// # Errors
     /// When the gateway does not answer as it should.
-    pub async fn connect(
-        gateway: SocketAddr,
-        source: IpAddr,
-        helo: &str,
-        trusted: &[CertificateDer<'static>],
-    ) -> Result<Self, Error> {
+    pub async fn connect(gateway: SocketAddr, source: IpAddr, helo: &str) -> Result<Self, Error> {
         let connect = async {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::new(source, 0))?;
@@ -49,14 +43,26 @@ impl Client {
         let stream = connect
             .await
             .map_err(|e| Error::failed("connect to the gateway", e))?;
-        let mut plain = Self {
+        let mut client = Self {
             stream: Box::new(stream),
             buffered: Vec::new(),
         };
-        plain.expect_reply(220).await?;
-        plain.command(&format!("EHLO {helo}"), 250).await?;
-        plain.command("STARTTLS", 220).await?;
-        let mut client = plain.start_tls(trusted).await?;
+        client.expect_reply(220).await?;
+        client.command(&format!("EHLO {helo}"), 250).await?;
+        Ok(client)
+    }
+
+    /// Starts TLS with `trusted` as the only trust anchors and says EHLO again.
+    ///
+    /// # Errors
+    /// When the gateway does not answer as it should or its certificate is another.
+    pub async fn secure(
+        mut self,
+        helo: &str,
+        trusted: &[CertificateDer<'static>],
+    ) -> Result<Self, Error> {
+        self.command("STARTTLS", 220).await?;
+        let mut client = self.start_tls(trusted).await?;
         client.command(&format!("EHLO {helo}"), 250).await?;
         Ok(client)
     }

@@ -170,7 +170,8 @@ impl Stage {
         } else {
             "somewhere.test"
         };
-        Client::connect(self.address, source, helo, &self.trusted).await
+        let client = Client::connect(self.address, source, helo).await?;
+        client.secure(helo, &self.trusted).await
     }
 
     async fn send(&self, source: IpAddr, from: &str, mail: &str) -> Result<Reply, Error> {
