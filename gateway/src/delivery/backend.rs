@@ -1,22 +1,38 @@
-//! The backends of a snapshot, alive.
+//! The backends of a snapshot, alive: their connections, answers and health.
 
-use super::counters::Counters;
+use super::answers::Answers;
+use super::choice::Choosable;
+use super::counters::{Counters, Totals};
+use super::health::Health;
 use super::leg::Leg;
 use super::limits::Limits;
-use super::locate::Names;
-use postern_config::backend::{MultipleRecipients, Target};
+use super::locate::{Headless, Names};
+use super::memory::Memory;
+use super::pool::{Pool, Retire};
+use super::tls::{Security, security};
+use arc_swap::ArcSwap;
+use postern_config::backend::{BackendProtocol, MultipleRecipients, ProxyVersion, Target};
 use postern_config::configz::Misconfiguration;
-use postern_config::route::WeightedBackend;
 use postern_config::{Backend as Compiled, Credential, Snapshot};
-use postern_smtp::reply::{Enhanced, Refusal, TransientCode};
+use postern_smtp::client::{Login, Protocol};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// All of delivery in one pod; cheap to clone.
 #[derive(Clone)]
 pub struct Deliveries {
-    limits: Arc<Limits>,
+    shared: Arc<Shared>,
+    current: Arc<ArcSwap<Backends>>,
+}
+
+/// What all sessions share.
+pub(super) struct Shared {
+    pub(super) limits: Limits,
+    pub(super) answers: Answers,
+    pub(super) memory: Memory,
+    pub(super) totals: Arc<Totals>,
 }
 
 /// Why a snapshot's backends cannot be used; the snapshot is rejected with it.
@@ -54,8 +70,21 @@ impl Deliveries {
     /// Nothing is connected yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        let shared = Shared {
+            answers: Answers::new(&limits),
+            memory: Memory::new(&limits),
+            totals: Arc::default(),
+            limits,
+        };
+        let shared = Arc::new(shared);
+        let none = Backends {
+            by_id: BTreeMap::new(),
+            names: None,
+            shared: shared.clone(),
+        };
         Self {
-            limits: Arc::new(limits),
+            shared,
+            current: Arc::new(ArcSwap::from_pointee(none)),
         }
     }
 
@@ -70,95 +99,177 @@ impl Deliveries {
         snapshot: &Snapshot,
         names: Arc<dyn Names>,
     ) -> Result<Arc<Backends>, ApplyError> {
-        drop(names);
-        let mut by_id = BTreeMap::new();
+        let before = self.current.load();
+        let mut by_id: BTreeMap<Arc<str>, Arc<Backend>> = BTreeMap::new();
         for (id, compiled) in &snapshot.config.backends {
-            let credential = match &compiled.credential {
-                Some(key) => {
-                    Some(snapshot.keys.credentials.get(key).cloned().ok_or_else(|| {
-                        ApplyError::UnknownCredential {
-                            backend: compiled.display.clone(),
-                            credential: key.clone(),
-                        }
-                    })?)
-                }
-                None => None,
+            let credential = credential(snapshot, compiled)?;
+            let hello = &snapshot.config.hostname;
+            let kept = before.by_id.get(id.as_str());
+            let backend = match kept.filter(|kept| kept.is(compiled, credential, hello)) {
+                Some(kept) => kept.clone(),
+                None => Arc::new(self.backend(id, compiled, credential, hello)?),
             };
-            let id: Arc<str> = id.as_str().into();
-            by_id.insert(
-                id.clone(),
-                Arc::new(Backend {
-                    id,
-                    compiled: compiled.clone(),
-                    credential,
-                }),
-            );
+            by_id.insert(backend.id.clone(), backend);
         }
-        Ok(Arc::new(Backends { by_id }))
+        let backends = Arc::new(Backends {
+            by_id,
+            names: Some(names),
+            shared: self.shared.clone(),
+        });
+        backends.hold_all_of(snapshot)?;
+        self.current.store(backends.clone());
+        Ok(backends)
+    }
+
+    fn backend(
+        &self,
+        id: &str,
+        compiled: &Compiled,
+        credential: Option<&Credential>,
+        hello: &str,
+    ) -> Result<Backend, ApplyError> {
+        let security = security(&compiled.tls).map_err(|reason| ApplyError::Tls {
+            backend: compiled.display.clone(),
+            reason,
+        })?;
+        let limits = &self.shared.limits;
+        let delivering = Retire {
+            uses: limits.uses,
+            refusals: u32::MAX,
+            age: limits.age,
+            idle: limits.idle,
+            most: limits.idle_connections,
+        };
+        let asking = Retire {
+            uses: limits.ask_uses,
+            refusals: limits.ask_refusals,
+            age: limits.ask_age,
+            ..delivering
+        };
+        let totals = &self.shared.totals;
+        Ok(Backend {
+            id: id.into(),
+            display: compiled.display.as_str().into(),
+            compiled: compiled.clone(),
+            credential: credential.cloned(),
+            hello: hello.to_owned(),
+            security,
+            health: Health::default(),
+            headless: Headless::default(),
+            turn: AtomicUsize::new(0),
+            misconfigured: Mutex::default(),
+            delivering: Pool::new(delivering, limits.connections, totals.clone()),
+            asking: Pool::new(asking, limits.ask_connections, totals.clone()),
+        })
     }
 
     /// The sending side of one session. `client` and `listener` are the two ends of its
     /// connection as the client sees them: they go into PROXY headers.
     #[must_use]
     pub fn leg(&self, client: SocketAddr, listener: SocketAddr) -> Leg {
-        Leg::new(self.limits.clone(), client, listener)
+        Leg::new(self.shared.clone(), client, listener)
     }
 
     /// For `/configz`: by id, each backend whose last reply showed that we are misconfigured.
     #[must_use]
     pub fn misconfigured(&self) -> BTreeMap<String, Misconfiguration> {
-        BTreeMap::new()
+        let backends = self.current.load();
+        let shown = backends.by_id.iter().filter_map(|(id, backend)| {
+            let last = backend
+                .misconfigured
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Some((id.to_string(), last.clone()?))
+        });
+        shown.take(postern_config::configz::MAX_BACKENDS).collect()
     }
 
     /// For the metrics.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.shared.totals.read(self.shared.memory.len())
     }
+}
+
+fn credential<'s>(
+    snapshot: &'s Snapshot,
+    compiled: &Compiled,
+) -> Result<Option<&'s Credential>, ApplyError> {
+    let Some(key) = &compiled.credential else {
+        return Ok(None);
+    };
+    let unknown = || ApplyError::UnknownCredential {
+        backend: compiled.display.clone(),
+        credential: key.clone(),
+    };
+    snapshot
+        .keys
+        .credentials
+        .get(key)
+        .map(Some)
+        .ok_or_else(unknown)
 }
 
 /// The backends of one snapshot.
 pub struct Backends {
     by_id: BTreeMap<Arc<str>, Arc<Backend>>,
+    names: Option<Arc<dyn Names>>,
+    shared: Arc<Shared>,
 }
 
 impl Backends {
-    /// By weight; one that failed lately only when all others did too. `accepted` goes first.
-    pub(super) fn choose(
-        &self,
-        weighted: &[WeightedBackend],
-        accepted: Option<&str>,
-    ) -> Result<Arc<Backend>, Refusal> {
-        let first = weighted
-            .iter()
-            .find(|candidate| accepted == Some(&candidate.backend))
-            .or(weighted.first());
-        first
-            .and_then(|candidate| self.by_id.get(candidate.backend.as_str()).cloned())
-            .ok_or_else(|| {
-                Refusal::transient(
-                    TransientCode::LocalError,
-                    Enhanced(3, 0),
-                    "the route has no backend",
-                )
-            })
+    pub(super) fn get(&self, id: &str) -> Option<Choosable> {
+        let backend = self.by_id.get(id)?.clone();
+        Some(Choosable {
+            backend,
+            names: self.names.clone()?,
+        })
+    }
+
+    /// A number in 0.0..1.0.
+    pub(super) fn chance(&self) -> f64 {
+        (self.shared.limits.chance)()
+    }
+
+    fn hold_all_of(&self, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        for route in &snapshot.config.routes {
+            for rule in &route.rules {
+                let missing = |id: &&String| !self.by_id.contains_key(id.as_str());
+                let mut ids = rule.backends.iter().map(|weighted| &weighted.backend);
+                if let Some(backend) = ids.find(missing) {
+                    return Err(ApplyError::UnknownBackend {
+                        route: format!("{}/{}", route.namespace, route.name),
+                        rule: rule.name.clone(),
+                        backend: backend.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// One backend of a snapshot with what is known of it.
 pub struct Backend {
     id: Arc<str>,
+    display: Arc<str>,
     compiled: Compiled,
-    #[expect(dead_code, reason = "the machinery follows")]
     credential: Option<Credential>,
+    hello: String,
+    security: Security,
+    health: Health,
+    headless: Headless,
+    turn: AtomicUsize,
+    misconfigured: Mutex<Option<Misconfiguration>>,
+    delivering: Arc<Pool>,
+    asking: Arc<Pool>,
 }
 
-impl std::fmt::Debug for Backend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Backend")
-            .field(&self.compiled.display)
-            .finish()
-    }
+/// What a connection is for: asking has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    Ask,
+    Deliver,
 }
 
 impl Backend {
@@ -171,7 +282,7 @@ impl Backend {
     /// How a person knows it.
     #[must_use]
     pub fn display(&self) -> &str {
-        &self.compiled.display
+        &self.display
     }
 
     /// `multipleRecipients: One`: 452 4.5.3 after the first recipient.
@@ -186,7 +297,89 @@ impl Backend {
         self.compiled.traceparent
     }
 
+    fn is(&self, compiled: &Compiled, credential: Option<&Credential>, hello: &str) -> bool {
+        self.compiled == *compiled && self.credential.as_ref() == credential && self.hello == hello
+    }
+
+    pub(super) fn shared_display(&self) -> Arc<str> {
+        self.display.clone()
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.compiled.target
+    }
+
     pub(super) fn is_mx(&self) -> bool {
         self.compiled.target == Target::Mx
+    }
+
+    pub(super) fn discards(&self) -> bool {
+        self.compiled.target == Target::Discard
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.compiled.protocol {
+            BackendProtocol::Smtp => Protocol::Smtp,
+            BackendProtocol::Lmtp => Protocol::Lmtp,
+        }
+    }
+
+    pub(super) fn proxy_protocol(&self) -> Option<ProxyVersion> {
+        self.compiled.proxy_protocol
+    }
+
+    pub(super) fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// The name that is verified, when it is not the host's.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.compiled.tls.server_name.as_deref()
+    }
+
+    pub(super) fn login(&self) -> Option<Login> {
+        self.credential.as_ref().map(|credential| Login {
+            username: credential.username.clone(),
+            password: credential.password.clone(),
+        })
+    }
+
+    /// Our name in EHLO.
+    pub(super) fn hello(&self) -> &str {
+        &self.hello
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(super) fn headless(&self) -> &Headless {
+        &self.headless
+    }
+
+    /// Counts connections, so that addresses are tried in turn.
+    pub(super) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn pool(&self, purpose: Purpose) -> &Arc<Pool> {
+        match purpose {
+            Purpose::Ask => &self.asking,
+            Purpose::Deliver => &self.delivering,
+        }
+    }
+
+    /// Keeps, or with none forgets, the reply that shows that we are misconfigured.
+    pub(super) fn set_misconfigured(&self, last: Option<Misconfiguration>) {
+        *self
+            .misconfigured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = last;
+    }
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Backend").field(&self.display).finish()
     }
 }

@@ -1,5 +1,7 @@
 //! What delivery counts; the metrics registry reads it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Totals since the start, save the two gauges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -29,4 +31,63 @@ pub struct Counters {
     pub idle_connections: u64,
     /// Gauge: recipients in the memory of mixed transactions.
     pub remembered: u64,
+}
+
+/// The same, being counted.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) connections_opened: Count,
+    pub(super) connections_failed: Count,
+    pub(super) connections_reused: Count,
+    pub(super) connections_replaced: Count,
+    pub(super) recipients_asked: Count,
+    pub(super) recipients_cached: Count,
+    pub(super) delivered: Count,
+    pub(super) deferred: Count,
+    pub(super) rejected: Count,
+    pub(super) misconfigured: Count,
+    pub(super) nonsense: Count,
+    pub(super) idle_connections: Count,
+}
+
+/// One number that many sessions count.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self, number: usize) {
+        self.0.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn one(&self) {
+        self.add(1);
+    }
+
+    pub(super) fn one_less(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Totals {
+    pub(super) fn read(&self, remembered: usize) -> Counters {
+        Counters {
+            connections_opened: self.connections_opened.get(),
+            connections_failed: self.connections_failed.get(),
+            connections_reused: self.connections_reused.get(),
+            connections_replaced: self.connections_replaced.get(),
+            recipients_asked: self.recipients_asked.get(),
+            recipients_cached: self.recipients_cached.get(),
+            delivered: self.delivered.get(),
+            deferred: self.deferred.get(),
+            rejected: self.rejected.get(),
+            misconfigured: self.misconfigured.get(),
+            nonsense: self.nonsense.get(),
+            idle_connections: self.idle_connections.get(),
+            remembered: remembered as u64,
+        }
+    }
 }

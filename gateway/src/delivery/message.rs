@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use postern_smtp::address::{Mailbox, ReversePath};
+use std::slice::Iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +33,31 @@ pub struct Message {
     /// The message as received, without the ranges that were removed, in order; no dot-stuffing,
     /// no bare CR, no bare LF.
     pub received: Vec<Bytes>,
+}
+
+/// The segments of a message in order.
+#[derive(Debug, Clone)]
+pub(super) struct Segments<'m> {
+    prepended: Iter<'m, Bytes>,
+    received: Iter<'m, Bytes>,
+}
+
+impl Message {
+    pub(super) fn segments(&self) -> Segments<'_> {
+        Segments {
+            prepended: self.prepended.iter(),
+            received: self.received.iter(),
+        }
+    }
+}
+
+impl<'m> Iterator for Segments<'m> {
+    type Item = &'m [u8];
+
+    fn next(&mut self) -> Option<&'m [u8]> {
+        let segment = self.prepended.next().or_else(|| self.received.next())?;
+        Some(segment)
+    }
 }
 
 /// How far a delivery has come, to be looked at from outside while it runs: at a drain's end a

@@ -14,14 +14,27 @@
 //!        -> deliver -> memory (LMTP)   -> pool -> connect (locate, tls) -> link -> backend
 //! ```
 
+mod answers;
+mod ask;
 mod backend;
 mod choice;
+mod connect;
 mod counters;
+mod deliver;
+mod failure;
+mod health;
 mod leg;
 mod limits;
+mod link;
 mod locate;
+mod memory;
 mod message;
 mod outcome;
+mod pool;
+mod remembered;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 pub use backend::{ApplyError, Backend, Backends, Deliveries};
 pub use choice::{Choices, Destination, DestinationKey};

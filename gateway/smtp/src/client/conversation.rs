@@ -175,6 +175,15 @@ impl Conversation {
         self.awaiting.len()
     }
 
+    /// Before a command is sent nothing may have come: it would be taken for the answer.
+    pub(super) fn quiet(&mut self) -> Result<(), Broken> {
+        match self.early()? {
+            Some(reply) => Err(Nonsense::Unsolicited(reply.code).into()),
+            None if self.is_quiet() => Ok(()),
+            None => Err(Nonsense::NotAReply.into()),
+        }
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.reader.is_empty()
     }

@@ -96,7 +96,12 @@ impl Envelope {
         &mut self,
         conversation: &mut Conversation,
     ) -> Result<Option<EnvelopeAnswer>, Broken> {
-        while let Some((stage, reply)) = conversation.answer()? {
+        if self.sent == 0 {
+            conversation.quiet()?;
+        }
+        while conversation.outstanding() > 0
+            && let Some((stage, reply)) = conversation.answer()?
+        {
             match stage {
                 Stage::Mail => self.mail = Some(reply),
                 Stage::Rcpt => self.recipients.push(reply),

@@ -25,7 +25,9 @@ impl MessageAnswers {
     /// # Errors
     /// [`Broken`]: whether the backend has the message is unknown.
     pub fn step(&mut self, conversation: &mut Conversation) -> Result<Option<Vec<Reply>>, Broken> {
-        while let Some((_, reply)) = conversation.answer()? {
+        while conversation.outstanding() > 0
+            && let Some((_, reply)) = conversation.answer()?
+        {
             self.replies.push(reply);
         }
         if conversation.outstanding() > 0 {

@@ -34,5 +34,5 @@ pub use extensions::{Extensions, SizeLimit};
 pub use message::MessageAnswers;
 pub use opening::{Login, Opening, OpeningError, Plan, StartTls, Step};
 pub use proxy::{proxy_v1, proxy_v2};
-pub use reply::{Nonsense, Reply};
+pub use reply::{EnhancedCode, Nonsense, Reply};
 pub use stuffing::{Content, Stuffed, header_is_eight_bit};

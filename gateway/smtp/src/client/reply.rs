@@ -10,13 +10,16 @@ pub(super) const MAX_LINE: usize = 2048;
 /// The most lines of one reply.
 pub(super) const MAX_LINES: usize = 100;
 
+/// An enhanced status code (RFC 3463 §2): class, subject, detail.
+pub type EnhancedCode = (u8, u16, u16);
+
 /// One reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Three digits, 200 to 599.
     pub code: u16,
     /// The enhanced status code (RFC 2034 §4), where the reply has one of its own class.
-    pub enhanced: Option<(u8, u16, u16)>,
+    pub enhanced: Option<EnhancedCode>,
     /// Printable ASCII, lines separated by LF, each without its enhanced code.
     pub text: String,
 }
@@ -224,7 +227,7 @@ impl<'l> Line<'l> {
 }
 
 /// `class "." subject "." detail` and a space or nothing (RFC 2034 §4), of the code's class.
-fn enhanced(code: u16, text: &[u8]) -> Option<((u8, u16, u16), &[u8])> {
+fn enhanced(code: u16, text: &[u8]) -> Option<(EnhancedCode, &[u8])> {
     let end = memchr::memchr(b' ', text).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end)?;
     let mut numbers = std::str::from_utf8(word).ok()?.split('.');

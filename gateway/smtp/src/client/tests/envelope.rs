@@ -437,3 +437,35 @@ fn proxy_headers() {
     assert_eq!(proxy_v2(v6.0, v6.1).len(), 16 + 36);
     assert_eq!(proxy_v2(v6.0, v6.1)[12..16], [0x21, 0x21, 0, 36]);
 }
+
+#[test]
+fn a_reply_that_came_before_the_envelope_does_not_answer_it() {
+    for (early, wanted) in [
+        ("250 ok\r\n", "250 that answers nothing"),
+        ("550 no\r\n", "550 that answers nothing"),
+        ("25", "a line that is no reply"),
+    ] {
+        let mut transaction =
+            Transaction::new(ready(Protocol::Smtp, PIPELINING), ONE, Ending::Data);
+        transaction.conversation.receive(early.as_bytes());
+        let end = transaction.step().unwrap();
+        assert_eq!(end, format!("error: the backend sent {wanted}"));
+    }
+}
+
+#[test]
+fn a_refusal_behind_354_is_an_early_answer_to_the_message() {
+    let mut early = Transaction::new(ready(Protocol::Smtp, PIPELINING), ONE, Ending::Data);
+    play(
+        &mut early,
+        "C: MAIL FROM:<joe@client.test> SIZE=500 BODY=8BITMIME
+         C: RCPT TO:<a@acme.test>
+         C: DATA
+         S: 250 ok
+         S: 250 ok
+         S: 354 go
+         S: 552 5.3.4 too large
+         E: early 552 5.3.4",
+        usize::MAX,
+    );
+}
