@@ -102,3 +102,51 @@ async fn leads_to(resolver: &impl Resolve, name: &Name, address: IpAddr) -> Resu
         IpAddr::V6(v6) => Ok(resolver.aaaa(name).await?.contains(&v6)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::Zone;
+
+    async fn result(zone: &str, address: &str) -> Outcome {
+        check(&Zone::parse(zone).unwrap(), address.parse().unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_back() {
+        let zone = "192.0.2.1 PTR other.test\n192.0.2.1 PTR mail.test\nmail.test A 192.0.2.1\n\
+                    2001:db8::1 PTR six.test\nsix.test AAAA 2001:db8::1";
+        let outcome = result(zone, "::ffff:192.0.2.1").await;
+        assert_eq!(outcome.result, IprevResult::Pass);
+        assert_eq!(outcome.name, Some(Name::parse("mail.test").unwrap()));
+        assert_eq!(result(zone, "2001:db8::1").await.result, IprevResult::Pass);
+    }
+
+    #[tokio::test]
+    async fn names_that_do_not() {
+        let zone = "192.0.2.1 PTR mail.test\nmail.test A 192.0.2.2\n\
+                    192.0.2.3 PTR slow.test\nslow.test TIMEOUT\n192.0.2.4 SERVFAIL";
+        assert_eq!(result(zone, "192.0.2.1").await.result, IprevResult::Fail);
+        assert_eq!(
+            result(zone, "192.0.2.9").await.result,
+            IprevResult::PermError
+        );
+        assert_eq!(
+            result(zone, "192.0.2.3").await.result,
+            IprevResult::TempError
+        );
+        assert_eq!(
+            result(zone, "192.0.2.4").await.result,
+            IprevResult::TempError
+        );
+    }
+
+    #[tokio::test]
+    async fn at_most_ten_names() {
+        let mut zone: String = (0..10)
+            .map(|n| format!("192.0.2.1 PTR n{n}.test\n"))
+            .collect();
+        zone.push_str("192.0.2.1 PTR mail.test\nmail.test A 192.0.2.1");
+        assert_eq!(result(&zone, "192.0.2.1").await.result, IprevResult::Fail);
+    }
+}

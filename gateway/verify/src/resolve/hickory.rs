@@ -338,7 +338,7 @@ fn unused_tls() -> Result<rustls::ClientConfig, BuildError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn wire_name(name: &Name) -> Result<rr::Name, DnsError> {
+pub(crate) fn wire_name(name: &Name) -> Result<rr::Name, DnsError> {
     // From labels, not from text: a label may hold backslashes and any octet.
     let mut wire =
         rr::Name::from_labels(name.labels().map(str::as_bytes)).map_err(|_| DnsError::Malformed)?;
@@ -390,7 +390,7 @@ fn ptr_of(data: &RData) -> Option<Name> {
 }
 
 /// A name that is no text of ours (a dot or octets beyond UTF-8 in a label) is left out.
-fn name_of(wire: &rr::Name) -> Option<Name> {
+pub(crate) fn name_of(wire: &rr::Name) -> Option<Name> {
     let mut text = String::with_capacity(wire.len());
     for label in wire.iter() {
         let label = std::str::from_utf8(label)

@@ -11,6 +11,8 @@ mod scoped;
 mod tests;
 
 pub use hickory::{BuildError, Counters, HickoryResolver, ResolverOptions};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use hickory::{name_of, wire_name};
 pub use scoped::{Budget, Lookup, Observe, Scoped};
 
 use crate::name::Name;

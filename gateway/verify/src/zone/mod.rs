@@ -1,7 +1,7 @@
 //! A DNS zone as a text, for tests: what is asked, what is answered, and what goes wrong.
 //!
 //! A text goes in, a [`Zone`] comes out that answers like a resolver ([`Resolve`]), at once and
-//! without a network; [`Zone::records`] lets a test put the same records into a real server.
+//! without a network; [`Server`] answers the same over UDP and TCP.
 //!
 //! ```text
 //! ; name            type      data
@@ -16,6 +16,10 @@
 //! broken.test       SERVFAIL            ; for every type
 //! slow.test         TXT TIMEOUT         ; for one type
 //! ```
+
+mod server;
+
+pub use server::Server;
 
 use crate::name::Name;
 use crate::resolve::{DnsError, Mx, RecordType, Resolve, Temporary, Txt};
@@ -57,10 +61,22 @@ pub struct ZoneError {
 }
 
 /// A zone; it counts the questions it was asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Zone {
     names: BTreeMap<Name, Vec<Record>>,
     asked: AtomicU32,
+    /// Of every record, seconds.
+    ttl: u32,
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self {
+            names: BTreeMap::new(),
+            asked: AtomicU32::new(0),
+            ttl: 300,
+        }
+    }
 }
 
 impl Zone {
@@ -82,6 +98,13 @@ impl Zone {
             }
         }
         Ok(zone)
+    }
+
+    /// Gives every record this time to live, seconds; 300 unless it is set.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: u32) -> Self {
+        self.ttl = ttl;
+        self
     }
 
     /// Adds a record.
