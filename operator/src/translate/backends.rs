@@ -136,7 +136,8 @@ impl<'w> Places<'w> {
                 let name = name.as_str();
                 name.ends_with(".svc") || name.ends_with(".cluster.local")
             }
-            Host::Ip(address) => self.service_addresses.contains_key(address),
+            // An IPv4-mapped IPv6 address is that IPv4 address.
+            Host::Ip(address) => self.service_addresses.contains_key(&address.to_canonical()),
         };
         if !inside {
             return Ok(());

@@ -76,3 +76,66 @@ pub(super) fn pattern(claim: &AddressPattern) -> RecipientPattern {
         AddressPattern::Any => RecipientPattern::Any,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RecipientPattern::{Address, Any, Domain, Wildcard};
+
+    fn claim(pattern: RecipientPattern, route: usize) -> Candidate {
+        Candidate {
+            pattern,
+            route,
+            parent: 0,
+        }
+    }
+
+    #[test]
+    fn the_most_specific_is_tried_first_whatever_its_age() {
+        let patterns = [
+            Any,
+            Wildcard("acme.test".into()),
+            Wildcard("eu.acme.test".into()),
+            Domain("acme.test".into()),
+            Address("ops@acme.test".into()),
+        ];
+        let claims = patterns
+            .iter()
+            .cloned()
+            .enumerate()
+            .map(|(age, p)| claim(p, age));
+        let decision = decide(claims.collect());
+        let tried: Vec<_> = decision.winners.into_iter().map(|c| c.pattern).collect();
+        let expected: Vec<_> = patterns.into_iter().rev().collect();
+        assert_eq!(tried, expected);
+        assert!(decision.losers.is_empty());
+    }
+
+    #[test]
+    fn of_equal_claims_the_oldest_route_wins_and_all_others_learn_of_it() {
+        let name = || Domain("acme.test".into());
+        let decision = decide(vec![claim(name(), 7), claim(name(), 2), claim(name(), 5)]);
+        assert_eq!(decision.winners, [claim(name(), 2)]);
+        let lost: Vec<_> = decision
+            .losers
+            .iter()
+            .map(|l| (l.claim.route, l.winner))
+            .collect();
+        assert_eq!(lost, [(5, 2), (7, 2)]);
+    }
+
+    #[test]
+    fn a_route_does_not_compete_with_itself() {
+        let name = || Domain("acme.test".into());
+        let twice = vec![
+            claim(name(), 1),
+            Candidate {
+                parent: 1,
+                ..claim(name(), 1)
+            },
+        ];
+        let decision = decide(twice);
+        assert_eq!(decision.winners.len(), 1);
+        assert!(decision.losers.is_empty());
+    }
+}

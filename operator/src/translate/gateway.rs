@@ -7,7 +7,7 @@ use super::certificates::{Owner, Pairs};
 use super::input::{self, Input};
 use super::listeners::{self, Judged};
 use super::routes::Attachments;
-use super::status::{Problem, list, not_programmed, reason, refused, resolved, verdict, worst};
+use super::status::{Problem, join, list, reason, refused, resolved, verdict, worst};
 use crate::translation::{Conditions, GatewayStatus, ListenerStatus, Programming};
 use crate::world::{Mode, ObjectKey, World};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -54,6 +54,13 @@ impl<'w> Gateway<'w> {
             judged.listeners = listeners::judge(input, &owner, &mut judged.pairs);
         }
         judged
+    }
+
+    /// Whether another installation has it: nothing is said of its routes and policies then.
+    pub(super) fn is_anothers(&self) -> bool {
+        self.refusal
+            .as_ref()
+            .is_some_and(|problem| problem.reason == reason::CLASS_CONFLICT)
     }
 
     /// Whether there is anything to run: at least one listener that is accepted.
@@ -106,11 +113,26 @@ fn conditions(listener: &Judged<'_>) -> Conditions {
             "all references are resolved",
             references,
         )),
-        programming: match references.first() {
-            Some(problem) if !listener.is_served() => not_programmed(problem),
-            _ => Programming::Whole,
-        },
+        programming: programming(listener),
     }
+}
+
+fn programming(listener: &Judged<'_>) -> Programming {
+    let Some(first) = listener.references.first() else {
+        return Programming::Whole;
+    };
+    let message = join(
+        listener
+            .references
+            .iter()
+            .map(|problem| problem.message.as_str()),
+    );
+    if listener.is_served() {
+        let reason = reason::PARTIALLY_PROGRAMMED;
+        return Programming::Partial { reason, message };
+    }
+    let reason = first.reason;
+    Programming::Not { reason, message }
 }
 
 /// Objects of another installation, or of nobody, under the names that would be ours.
@@ -153,7 +175,7 @@ fn not_bound(world: &World, gateway: &ObjectKey) -> Option<Problem> {
     }
     let message = format!(
         "the operator may not write in namespace {namespace}; bind it with `helm upgrade {} \
-         postern -n {} --reuse-values --set 'gatewayNamespaces={{{}}}'`",
+         charts/postern -n {} --reuse-values --set 'gatewayNamespaces={{{}}}'`",
         world.installation.name,
         world.installation.namespace,
         world.gateway_namespaces.and(namespace)

@@ -95,7 +95,7 @@ impl Referrer<'_> {
 fn not_bound(world: &World, to: &ObjectKey) -> Problem {
     let message = format!(
         "Secret {to} cannot be read: the operator is not bound to namespace {}; bind it with \
-         `helm upgrade {} postern -n {} --reuse-values --set 'secretNamespaces={{{}}}'`",
+         `helm upgrade {} charts/postern -n {} --reuse-values --set 'secretNamespaces={{{}}}'`",
         to.namespace,
         world.installation.name,
         world.installation.namespace,

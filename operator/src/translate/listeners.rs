@@ -63,8 +63,10 @@ fn unsupported(listener: &Listener) -> Option<Problem> {
         let message = format!("{what} is not supported by this version: use {instead}");
         Some(Problem::new(reason::UNSUPPORTED, message))
     };
-    if listener.protocol != Protocol::Smtp {
-        return say(format!("protocol {:?}", listener.protocol), "SMTP");
+    match listener.protocol {
+        Protocol::Smtp => {}
+        Protocol::Lmtp => return say("protocol LMTP".to_owned(), "SMTP"),
+        other => return say(format!("protocol {other:?}"), "SMTP"),
     }
     let durability = listener.durability.unwrap_or_default();
     if durability != Durability::PassThrough {
@@ -240,5 +242,88 @@ impl Grant {
             rest = parent;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(domains: &[&str]) -> Grant {
+        let mut world = World::new(jiff::Timestamp::UNIX_EPOCH, crate::world::Mode::Cluster);
+        world.namespaces.insert("acme".to_owned(), BTreeMap::new());
+        let listener: Listener = serde_json::from_value(serde_json::json!({
+            "name": "mx", "port": 25, "protocol": "SMTP",
+            "allowedRoutes": [{"namespaces": {"from": "All"}, "domains": domains}],
+        }))
+        .unwrap();
+        super::grant(&world, &ObjectKey::new("mail", "edge"), &listener, "acme").unwrap()
+    }
+
+    fn allows(grant: &Grant, claim: &str) -> bool {
+        grant.allows(&claim.parse().unwrap())
+    }
+
+    #[test]
+    fn a_name_grants_itself_and_a_wildcard_all_below_it() {
+        let exact = grant(&["acme.test"]);
+        let below = grant(&["*.acme.test"]);
+        for (claim, by_exact, by_below) in [
+            ("acme.test", true, false),
+            ("ops@acme.test", true, false),
+            ("eu.acme.test", false, true),
+            ("a.eu.acme.test", false, true),
+            ("ops@a.eu.acme.test", false, true),
+            ("*.acme.test", false, true),
+            ("*.eu.acme.test", false, true),
+            ("evilacme.test", false, false),
+            ("acme.test.evil.test", false, false),
+            ("*", false, false),
+        ] {
+            assert_eq!(allows(&exact, claim), by_exact, "acme.test grants {claim}");
+            assert_eq!(
+                allows(&below, claim),
+                by_below,
+                "*.acme.test grants {claim}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_domains_grant_all_of_them() {
+        let any = grant(&[]);
+        assert!(
+            ["*", "acme.test", "*.acme.test", "a@b.test"]
+                .iter()
+                .all(|c| allows(&any, c))
+        );
+    }
+
+    #[test]
+    fn selectors_follow_the_label_selector_of_kubernetes() {
+        let labels = BTreeMap::from([("team".to_owned(), "acme".to_owned())]);
+        for (selector, expected) in [
+            (serde_json::json!({}), true),
+            (serde_json::json!({"matchLabels": {"team": "acme"}}), true),
+            (
+                serde_json::json!({"matchLabels": {"team": "acme", "tier": "mail"}}),
+                false,
+            ),
+            (expression("In", &["rival", "acme"]), true),
+            (expression("NotIn", &["rival"]), true),
+            (expression("NotIn", &["acme"]), false),
+            (expression("Exists", &[]), true),
+            (expression("DoesNotExist", &[]), false),
+            (expression("Like", &["acme"]), false),
+        ] {
+            let parsed: LabelSelector = serde_json::from_value(selector.clone()).unwrap();
+            assert_eq!(selects(&parsed, &labels), expected, "{selector}");
+        }
+    }
+
+    fn expression(operator: &str, values: &[&str]) -> serde_json::Value {
+        serde_json::json!({
+            "matchExpressions": [{"key": "team", "operator": operator, "values": values}],
+        })
     }
 }

@@ -14,6 +14,7 @@ use crate::translation::{
     AncestorStatus, Conditions, ParentStatus, PolicyStatus, Programming, RouteStatus,
 };
 use crate::world::ObjectKey;
+use postern_crds::common::ParentReference;
 use postern_crds::mail_policy::{AncestorReference, TargetKind};
 use postern_crds::{MailPolicy, MailRoute};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,9 @@ fn route_status(
             reference.namespace_or(&route.key.namespace),
             &reference.name,
         );
-        let found = gateways.get(&gateway);
+        let found = gateways
+            .get(&gateway)
+            .filter(|(gateway, _)| !gateway.is_anothers());
         let parent = found.and_then(|(_, attachments)| attachments.parents.get(&(index, position)));
         if let Some(parent) = parent {
             let conditions = parent.conditions(problems);
@@ -227,7 +230,7 @@ impl<'a, 'w> Seen<'a, 'w> {
     }
 
     fn at_gateway(&self, index: usize, target: &Target) -> Vec<Entry> {
-        if self.input.foreign.contains(&target.key) {
+        if self.is_anothers(&target.key) {
             return Vec::new();
         }
         let Some((gateway, _)) = self.gateways.get(&target.key) else {
@@ -274,6 +277,18 @@ impl<'a, 'w> Seen<'a, 'w> {
                 )];
             }
         }
+        if let Ok(object) = &route.object {
+            let parents = &object.spec.parent_refs;
+            let gateway = |parent: &ParentReference| {
+                ObjectKey::new(parent.namespace_or(&route.key.namespace), &parent.name)
+            };
+            if parents
+                .iter()
+                .all(|parent| self.is_anothers(&gateway(parent)))
+            {
+                return Vec::new();
+            }
+        }
         let served_by: Vec<_> = self.served_by.get(&at).into_iter().flatten().collect();
         if served_by.is_empty() {
             let conditions = self.conditions(index, target, false);
@@ -291,6 +306,15 @@ impl<'a, 'w> Seen<'a, 'w> {
             (ancestor, Some((**gateway).clone()), conditions)
         };
         served_by.iter().map(entry).collect()
+    }
+
+    /// Whether a gateway is another installation's.
+    fn is_anothers(&self, gateway: &ObjectKey) -> bool {
+        self.input.foreign.contains(gateway)
+            || self
+                .gateways
+                .get(gateway)
+                .is_some_and(|(gateway, _)| gateway.is_anothers())
     }
 
     /// The conditions of a policy whose target is there.

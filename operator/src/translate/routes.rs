@@ -9,7 +9,7 @@ use super::claims::{self, Candidate, Decision};
 use super::gateway::Gateway;
 use super::input::Input;
 use super::listeners::{Admission, Judged};
-use super::status::{Problem, list, not_programmed, reason, refused, verdict};
+use super::status::{Problem, join, list, not_programmed, reason, refused, verdict};
 use crate::translation::{Conditions, Programming, Verdict};
 use crate::world::ObjectKey;
 use postern_crds::MailRoute;
@@ -326,15 +326,14 @@ impl Parent {
             ));
         }
         let reason = reason::PARTIALLY_PROGRAMMED;
+        let problems = self.problems.iter().map(|problem| problem.message.as_str());
         if !self.problems.is_empty() {
-            let message = "the names that were refused are not served, the others are".to_owned();
+            let message = join(problems.chain(["the other names are served"]));
             return Programming::Partial { reason, message };
         }
         if !resolved_refs.status {
-            let message =
-                "backends that are not resolved get no mail; where a rule has no other, its mail \
-                 is deferred with 451"
-                    .to_owned();
+            let consequence = "a rule that has no other backend defers its mail with 451";
+            let message = join([resolved_refs.message.as_str(), consequence].into_iter());
             return Programming::Partial { reason, message };
         }
         Programming::Whole

@@ -8,6 +8,7 @@ use super::{GrantSource, GrantTarget, Object, ObjectKey, ReferenceGrant, Secret,
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_crds::schema::{self, Kind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -78,13 +79,9 @@ impl World {
             key: document.key.clone(),
         };
         match document.kind {
-            "MailGateway" => put(&mut self.gateways, &document, |d| {
-                d.parse().map(Object::Read)
-            }),
-            "MailRoute" => put(&mut self.routes, &document, |d| d.parse().map(Object::Read)),
-            "MailPolicy" => put(&mut self.policies, &document, |d| {
-                d.parse().map(Object::Read)
-            }),
+            "MailGateway" => put(&mut self.gateways, &document, Document::ours),
+            "MailRoute" => put(&mut self.routes, &document, Document::ours),
+            "MailPolicy" => put(&mut self.policies, &document, Document::ours),
             "Namespace" => self.insert_namespace(&document),
             "Secret" => put(&mut self.secrets.objects, &document, |d| {
                 let secret: Arc<core::Secret> = d.parse()?;
@@ -200,6 +197,24 @@ impl Document {
         T::deserialize(&self.value)
             .map(Arc::new)
             .map_err(|e| self.malformed(&e))
+    }
+
+    /// One of our kinds. What is wrong is said with the paths of the fields.
+    fn ours<K: Kind + DeserializeOwned>(&self) -> Result<Object<K>, DocumentError> {
+        self.parse().map(Object::Read).map_err(|error| {
+            let faults: Vec<String> = schema::check::<K>(&self.value)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            if faults.is_empty() {
+                return error;
+            }
+            DocumentError::Malformed {
+                kind: self.kind.to_owned(),
+                key: self.key.clone(),
+                reason: faults.join("; "),
+            }
+        })
     }
 
     fn grant(&self) -> Result<Arc<ReferenceGrant>, DocumentError> {

@@ -134,12 +134,22 @@ fn pod(frame: &Frame<'_>, patch: PodTemplatePatch) -> PodSpec {
 }
 
 fn container(frame: &Frame<'_>, patch: &PodTemplatePatch) -> Container {
-    let head = names::snapshot_object(frame.name, names::HEAD);
-    let args = ["gateway", "--snapshot", SNAPSHOT_FOLDER, "--follow", &head];
+    let namespace = frame
+        .gateway
+        .metadata
+        .namespace
+        .as_deref()
+        .unwrap_or_default();
+    let admin = format!("[::]:{ADMIN_PORT}");
+    let args = [
+        &["gateway", "--snapshot-dir", SNAPSHOT_FOLDER, "--follow"],
+        &["--namespace", namespace, "--gateway", frame.name][..],
+        &["--admin", &admin],
+    ];
     Container {
         name: "gateway".to_owned(),
         image: Some(frame.world.image.clone()),
-        args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
+        args: Some(args.concat().into_iter().map(str::to_owned).collect()),
         env: Some(environment(patch)),
         // Listener ports are not named here: a listener more must not restart the pods.
         ports: Some(vec![ContainerPort {

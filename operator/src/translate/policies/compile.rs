@@ -28,12 +28,8 @@ pub(super) fn listener(merged: &Merged<'_>) -> ListenerPolicy {
     }
 }
 
-/// The stages rcpt and data. `iprev` is a finding of the connection and is read from `before`, the
-/// merge without MailRoutes.
-pub(super) fn recipient(merged: &Merged<'_>, before: Pick<'_, Verify>) -> RecipientPolicy {
-    let mut verify = part(&merged.verify, verify);
-    let iprev = before.and_then(|(section, _)| section.iprev.as_ref()?.on_fail);
-    verify.value.iprev_on_fail = action(iprev, defaults::IPREV_ON_FAIL);
+/// The stages rcpt and data.
+pub(super) fn recipient(merged: &Merged<'_>) -> RecipientPolicy {
     RecipientPolicy {
         rcpt: config::RcptPolicy {
             recipients: part(&merged.access, recipients),
@@ -46,7 +42,7 @@ pub(super) fn recipient(merged: &Merged<'_>, before: Pick<'_, Verify>) -> Recipi
             timeouts: part(&merged.timeouts, |timeouts| config::DataTimeouts {
                 data_ms: millis(timeouts.data, defaults::TIMEOUT_DATA),
             }),
-            verify,
+            verify: part(&merged.verify, verify),
             mark: part(&merged.mark, mark),
         },
     }
@@ -137,21 +133,18 @@ fn data_limits(limits: &Limits) -> config::DataLimits {
 fn verify(verify: &Verify) -> config::Verify {
     let forwarders = verify.trusted_forwarders.clone().unwrap_or_default();
     let sealers = verify.arc.clone().unwrap_or_default().trusted_sealers;
+    let iprev = verify.iprev.as_ref().and_then(|iprev| iprev.on_fail);
     let ambiguous = verify.from.as_ref().and_then(|from| from.on_ambiguous);
     config::Verify {
         spf: spf(verify),
         dkim: dkim(verify),
         dmarc: dmarc(verify),
         trusted_sealers: sealers.iter().map(ToString::to_string).collect(),
-        iprev_on_fail: action(None, defaults::IPREV_ON_FAIL),
+        iprev_on_fail: action(iprev, defaults::IPREV_ON_FAIL),
         from_on_ambiguous: action(ambiguous, defaults::FROM_ON_AMBIGUOUS),
         trusted_forwarders: config::TrustedForwarders {
             networks: forwarders.networks.into_iter().map(Cidr::get).collect(),
-            domains: forwarders
-                .domains
-                .iter()
-                .map(|name| config::DomainPattern::Domain(name.to_string()))
-                .collect(),
+            domains: forwarders.domains.iter().map(domain).collect(),
         },
     }
 }

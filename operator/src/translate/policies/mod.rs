@@ -49,15 +49,11 @@ impl Policies<'_> {
 
     /// What holds for a recipient of a rule.
     pub(super) fn recipient(&self, place: Place<'_>) -> Both<RecipientPolicy> {
-        let before = Target::of_listener(place.gateway, place.listener);
-        let mut chain = before.to_vec();
+        let mut chain = Target::of_listener(place.gateway, place.listener).to_vec();
         chain.extend(Target::of_rule(place.route, place.rule));
         Both::new(
-            compile::recipient(
-                &merge::enforced(self, &chain),
-                merge::enforced(self, &before).verify,
-            ),
-            compile::recipient(&merge::all(self, &chain), merge::all(self, &before).verify),
+            compile::recipient(&merge::enforced(self, &chain)),
+            compile::recipient(&merge::all(self, &chain)),
         )
     }
 
