@@ -262,11 +262,9 @@ impl KeyCache {
     #[must_use]
     pub fn new(entries: u64) -> Self {
         Self(
-            moka::sync::Cache::builder()
+            moka::sync::Cache::<Box<[u8]>, Parsed>::builder()
                 .max_capacity(entries)
-                .weigher(|record: &Box<[u8]>, _| {
-                    u32::try_from(1 + record.len() / 1024).unwrap_or(u32::MAX)
-                })
+                .weigher(|record, _| u32::try_from(1 + record.len() / 1024).unwrap_or(u32::MAX))
                 .build(),
         )
     }

@@ -233,6 +233,11 @@ async fn rules_before_any_key() {
             "{tags}"
         );
     }
+}
+
+#[tokio::test]
+async fn rules_before_any_key_for_optional_tags() {
+    use DkimResult::*;
     for (tag, result, reason) in [
         ("c=strict", Neutral, "c= has an unsupported value"),
         ("q=http", Neutral, "q= has an unsupported value"),

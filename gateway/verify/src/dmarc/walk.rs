@@ -13,10 +13,13 @@ const MAX_QUERIES: u32 = 24;
 /// A name with so many labels or more is shortened to one less (§4.10 step 4).
 const SHORTEN_FROM: usize = 8;
 
+/// The one record at a domain, or none, or why that is not known.
+type Answer = Result<Option<Arc<Record>>, DnsError>;
+
 /// The walks of one message.
 pub(super) struct Walks<'r, R> {
     resolver: &'r R,
-    known: Vec<(Name, Result<Option<Arc<Record>>, DnsError>)>,
+    known: Vec<(Name, Answer)>,
     pub(super) queries: u32,
 }
 
@@ -36,7 +39,7 @@ impl<'r, R: Resolve> Walks<'r, R> {
     }
 
     /// The one record at a domain, if there is exactly one (§4.10 step 2: several are discarded).
-    pub(super) async fn record(&mut self, domain: &Name) -> Result<Option<Arc<Record>>, DnsError> {
+    pub(super) async fn record(&mut self, domain: &Name) -> Answer {
         if let Some((_, known)) = self.known.iter().find(|(name, _)| name == domain) {
             return known.clone();
         }
