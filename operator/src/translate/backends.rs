@@ -374,14 +374,26 @@ fn standalone_service(
     key: &ObjectKey,
     port: u16,
 ) -> Result<config::Target, Problem> {
-    if let Some(given) = world.service_addresses.get(&(key.clone(), port)) {
-        if let Some(first) = given.first() {
-            let port = first.port();
-            let alike = given.iter().filter(|address| address.port() == port);
-            let addresses = alike.map(std::net::SocketAddr::ip).collect();
-            return Ok(config::Target::Addresses { addresses, port });
-        }
-    }
+    given(world, key, port).or_else(|| endpoints(world, key, port)).ok_or_else(|| {
+        not_found(format!(
+            "Service {key} has no address for port {port}: add an EndpointSlice to the files, or \
+             run with `--service {key}:{port}=ADDRESS`"
+        ))
+    })
+}
+
+/// The addresses of `--service` that have the port of the first.
+fn given(world: &World, key: &ObjectKey, port: u16) -> Option<config::Target> {
+    let given = world.service_addresses.get(&(key.clone(), port))?;
+    let port = given.first()?.port();
+    let alike = given.iter().filter(|address| address.port() == port);
+    let addresses = alike.map(std::net::SocketAddr::ip).collect();
+    Some(config::Target::Addresses { addresses, port })
+}
+
+/// The ready endpoints of a Service's slices: those of the port that has the name of the
+/// Service's, or of the only one.
+fn endpoints(world: &World, key: &ObjectKey, port: u16) -> Option<config::Target> {
     let service = world.services.get(key);
     let name = service
         .and_then(|s| service_port(s, port))
@@ -389,13 +401,10 @@ fn standalone_service(
     let mut by_port: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
     for slice in slices(world, key) {
         let ports: Vec<_> = slice.ports.iter().flatten().collect();
-        let fits = |p: &&&k8s_openapi::api::discovery::v1::EndpointPort| {
-            ports.len() == 1 || (name.is_some() && p.name.as_deref() == name)
-        };
-        let number = ports
+        let mut fitting = ports
             .iter()
-            .find(fits)
-            .and_then(|p| u16::try_from(p.port?).ok());
+            .filter(|p| ports.len() == 1 || (name.is_some() && p.name.as_deref() == name));
+        let number = fitting.next().and_then(|p| u16::try_from(p.port?).ok());
         let Some(number) = number else { continue };
         let ready = slice.endpoints.iter().filter(|endpoint| {
             endpoint
@@ -411,14 +420,9 @@ fn standalone_service(
     let found = by_port
         .into_iter()
         .find(|(_, addresses)| !addresses.is_empty());
-    let (port, addresses) = found.ok_or_else(|| {
-        not_found(format!(
-            "Service {key} has no address for port {port}: add an EndpointSlice to the files, or \
-             run with `--service {key}:{port}=ADDRESS`"
-        ))
-    })?;
+    let (port, addresses) = found?;
     let addresses = addresses.into_iter().collect();
-    Ok(config::Target::Addresses { addresses, port })
+    Some(config::Target::Addresses { addresses, port })
 }
 
 fn slices<'w>(

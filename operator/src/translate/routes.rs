@@ -295,13 +295,13 @@ impl Parent {
     pub(super) fn conditions(&self, references: &[Problem]) -> Conditions {
         let resolved_refs = verdict(reason::RESOLVED, "all references are resolved", references);
         let served = self.granted.difference(&self.lost).count();
-        if served == 0 {
-            if let Some(problem) = self.problems.first() {
-                return Conditions {
-                    accepted: verdict("", "", &self.problems),
-                    ..refused(problem, Some(resolved_refs))
-                };
-            }
+        if served == 0
+            && let Some(problem) = self.problems.first()
+        {
+            return Conditions {
+                accepted: verdict("", "", &self.problems),
+                ..refused(problem, Some(resolved_refs))
+            };
         }
         Conditions {
             accepted: self.accepted(),
