@@ -168,7 +168,7 @@ pub struct Outcome {
     pub result: DmarcResult,
     /// The author's domain.
     pub from: Name,
-    /// The author's organizational domain (§4.10.2), if a policy was found.
+    /// The author's organizational domain (§4.10.2), where it had to be found.
     pub organizational_domain: Option<Name>,
     /// The record that applies.
     pub published: Option<Published>,

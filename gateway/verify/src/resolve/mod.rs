@@ -2,7 +2,7 @@
 //!
 //! A question goes in as an absolute [`Name`]; shared, parsed records come out. [`HickoryResolver`]
 //! asks real name servers and caches; [`Scoped`] bounds what one message may ask and tells an
-//! [`Observe`] about each question; [`crate::zone::Zone`] answers tests from a text.
+//! [`Observe`] about each question; `zone::Zone` (feature `testing`) answers from a text.
 
 mod cache;
 mod hickory;

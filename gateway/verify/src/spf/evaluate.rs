@@ -20,6 +20,8 @@ use std::net::IpAddr;
 const MAX_LOOKUPS: u32 = 10;
 /// Terms whose lookup may find nothing (§4.6.4).
 const MAX_VOID_LOOKUPS: u32 = 2;
+/// Characters of the term that matched, for the report.
+const MAX_TERM: usize = 200;
 /// MX records of one `mx`, PTR names of one client (§4.6.4).
 const MAX_NAMES: usize = 10;
 
@@ -43,8 +45,8 @@ pub async fn check_host(resolver: &impl Resolve, request: &Request) -> Outcome {
         outcome.problem = Some("the identity has no domain name".to_owned());
         return outcome;
     };
-    let domain = request.domain.strip_suffix('.').unwrap_or(&request.domain);
-    match evaluation.evaluate(domain.to_owned(), name).await {
+    let domain = evaluation.sender_domain.clone();
+    match evaluation.evaluate(domain, name).await {
         Ok(Verdict::NoRecord) => outcome.problem = Some("no SPF record".to_owned()),
         Ok(Verdict::Default) => outcome.result = SpfResult::Neutral,
         Ok(Verdict::Match(matched)) => {
@@ -52,7 +54,7 @@ pub async fn check_host(resolver: &impl Resolve, request: &Request) -> Outcome {
             if matched.qualifier == Qualifier::Fail {
                 outcome.explanation = explain::explanation(&mut evaluation, &matched).await;
             }
-            outcome.mechanism = Some(matched.term.into());
+            outcome.mechanism = Some(matched.term.chars().take(MAX_TERM).collect());
         }
         Err(Stop::Temporary(problem)) => {
             (outcome.result, outcome.problem) = (SpfResult::TempError, Some(problem));
@@ -125,6 +127,9 @@ impl Qualifier {
 pub(super) struct Evaluation<'a, R> {
     pub(super) resolver: &'a R,
     request: &'a Request,
+    /// `%{o}`, and `%{d}` of the first record: the identity's domain as it came, but U-labels as
+    /// A-labels (§4.3).
+    sender_domain: String,
     client: IpAddr,
     lookups: u32,
     void_lookups: u32,
@@ -134,9 +139,15 @@ pub(super) struct Evaluation<'a, R> {
 
 impl<'a, R: Resolve> Evaluation<'a, R> {
     fn new(resolver: &'a R, request: &'a Request) -> Self {
+        let domain = request.domain.strip_suffix('.').unwrap_or(&request.domain);
+        let sender_domain = match checkable(domain) {
+            Some(name) if !domain.is_ascii() => name.to_string(),
+            _ => domain.to_owned(),
+        };
         Self {
             resolver,
             request,
+            sender_domain,
             client: request.client.to_canonical(),
             lookups: 0,
             void_lookups: 0,
@@ -421,7 +432,7 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         };
         let context = Context {
             local_part: local_part(self.request),
-            sender_domain: &self.request.domain,
+            sender_domain: &self.sender_domain,
             domain,
             client: self.client,
             validated: validated.as_ref().map(Name::as_str),

@@ -51,6 +51,18 @@ async fn the_null_reverse_path_is_postmaster_at_helo() {
 }
 
 #[tokio::test]
+async fn u_labels_become_a_labels() {
+    let zone = r#"
+        xn--bcher-kva.test TXT "v=spf1 exists:%{d}.%{o}.s.test -all"
+        xn--bcher-kva.test.xn--bcher-kva.test.s.test A 127.0.0.1
+    "#;
+    assert_eq!(
+        result(zone, "192.0.2.1", "b\u{fc}cher.test").await,
+        SpfResult::Pass
+    );
+}
+
+#[tokio::test]
 async fn an_identity_without_a_domain_name_is_none() {
     for domain in ["[192.0.2.1]", "192.0.2.1", "localhost", "", ".", "a..test"] {
         assert_eq!(
