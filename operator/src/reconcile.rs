@@ -65,6 +65,8 @@ struct Kept {
     problem: Option<(&'static str, String)>,
     failures: u32,
     retry_at: Option<Instant>,
+    /// What could not be applied: something else is tried at once.
+    failed: Option<GatewayOutput>,
     wait_until: Option<Timestamp>,
     foreign: Option<(Child, Instant)>,
     confirmed: BTreeMap<String, i64>,
@@ -251,7 +253,8 @@ impl Reconciler {
         for (key, output) in &translation.gateways {
             let Some(Object::Read(gateway)) = world.gateways.get(key) else { continue };
             let Some(kept) = self.gateways.get_mut(key) else { continue };
-            if kept.retry_at.is_some_and(|at| at > Instant::now()) {
+            let waits = kept.retry_at.is_some_and(|at| at > Instant::now());
+            if waits && kept.failed.as_ref() == Some(output) {
                 continue;
             }
             let memory = std::mem::take(&mut kept.memory);
@@ -268,7 +271,8 @@ impl Reconciler {
             .collect()
             .await;
         for applied in applied {
-            self.settle(applied);
+            let output = translation.gateways.get(&applied.key);
+            self.settle(applied, output);
         }
     }
 
@@ -299,7 +303,7 @@ impl Reconciler {
         Applied { key: key.clone(), memory, result }
     }
 
-    fn settle(&mut self, applied: Applied) {
+    fn settle(&mut self, applied: Applied, output: Option<&GatewayOutput>) {
         let Applied { key, memory, result } = applied;
         let Some(kept) = self.gateways.get_mut(&key) else { return };
         kept.memory = memory;
@@ -308,6 +312,7 @@ impl Reconciler {
             Ok(wait) => {
                 kept.wait_until = wait;
                 (kept.problem, kept.failures, kept.retry_at) = (None, 0, None);
+                kept.failed = None;
                 return;
             }
             Err(error) => error,
@@ -316,6 +321,7 @@ impl Reconciler {
         self.metrics.failures.get_or_create(&GatewayLabels { namespace, name }).inc();
         kept.failures = kept.failures.saturating_add(1);
         kept.retry_at = Some(Instant::now() + pause(kept.failures));
+        kept.failed = output.cloned();
         info!(gateway = %key, %error, failures = kept.failures, "could not be applied");
         match error {
             // Nobody needs to know unless it stays so.
@@ -438,8 +444,12 @@ fn progress(kept: &Kept) -> Progress {
         return Progress::Failed { reason, message: message.clone() };
     }
     match kept.memory.live.as_ref().and_then(|live| live.hash()) {
-        Some(hash) if kept.wait_until.is_none() => Progress::Written(hash.to_owned()),
-        _ => Progress::Waiting,
+        Some(hash) if kept.wait_until.is_some() => Progress::Waiting(hash.to_owned()),
+        Some(hash) => Progress::Written(hash.to_owned()),
+        None => Progress::Failed {
+            reason: "Pending",
+            message: "Waiting for the snapshot to be written".to_owned(),
+        },
     }
 }
 
@@ -492,7 +502,12 @@ async fn due(bell: &Bell, wake: Option<Instant>) {
         () = time => return,
     }
     let longest = Instant::now() + LONGEST_WAIT;
-    while tokio::time::timeout_at(longest.min(Instant::now() + QUIET), bell.rung()).await.is_ok() {}
+    while Instant::now() < longest {
+        let quiet = longest.min(Instant::now() + QUIET);
+        if tokio::time::timeout_at(quiet, bell.rung()).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn lost(leading: &mut watch::Receiver<bool>) {

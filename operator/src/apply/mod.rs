@@ -146,6 +146,14 @@ pub struct Memory {
     settled: BTreeMap<String, (String, Option<String>)>,
 }
 
+impl Memory {
+    /// Nothing but what stands in the cluster.
+    #[must_use]
+    pub fn of(live: Option<Live>) -> Self {
+        Self { live, ..Self::default() }
+    }
+}
+
 /// What observe knows about a gateway's objects.
 pub struct Found<'a> {
     /// A written object, by kind and name.

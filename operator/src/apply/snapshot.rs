@@ -208,3 +208,76 @@ impl Writer<'_> {
         Ok(written.meta().resource_version.clone().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITTEN: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn hash(set: Set, hash: &str) -> SetHash {
+        SetHash { set, hash: hash.to_owned() }
+    }
+
+    fn live(current: CurrentSet, previous: Option<SetHash>) -> Live {
+        let head = Head {
+            schema: SCHEMA,
+            requires: vec![],
+            generation: 7,
+            current: hash(Set::B, "old"),
+            previous,
+        };
+        Live {
+            head_version: "1".to_owned(),
+            head: Some(head),
+            written_at: Some(WRITTEN),
+            current,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    fn set(plan: &Plan) -> Option<Set> {
+        match plan {
+            Plan::Write { set, .. } => Some(*set),
+            Plan::Nothing | Plan::Wait { .. } => None,
+        }
+    }
+
+    #[test]
+    fn the_same_hash_is_not_written_again() {
+        let live = live(CurrentSet::Other, None);
+        assert_eq!(plan(Some(&live), "old", true, WRITTEN), Plan::Nothing);
+    }
+
+    #[test]
+    fn the_set_that_is_not_current_is_written() {
+        let live = live(CurrentSet::Other, None);
+        let expected = Plan::Write {
+            set: Set::A,
+            previous: Some(hash(Set::B, "old")),
+            generation: 8,
+        };
+        assert_eq!(plan(Some(&live), "new", false, WRITTEN), expected);
+        assert_eq!(set(&plan(None, "new", false, WRITTEN)), Some(Set::A));
+    }
+
+    #[test]
+    fn the_previous_set_is_kept_until_it_is_acknowledged_or_30_s_old() {
+        let live = live(CurrentSet::Other, Some(hash(Set::A, "older")));
+        let until = WRITTEN + PREVIOUS_IS_KEPT;
+        let soon = until - SignedDuration::from_millis(1);
+        assert_eq!(plan(Some(&live), "new", false, soon), Plan::Wait { until });
+        assert_eq!(set(&plan(Some(&live), "new", true, soon)), Some(Set::A));
+        assert_eq!(set(&plan(Some(&live), "new", false, until)), Some(Set::A));
+    }
+
+    #[test]
+    fn a_broken_current_set_is_written_over_and_the_previous_one_left() {
+        let previous = Some(hash(Set::A, "older"));
+        let live = live(CurrentSet::Broken("gone".to_owned()), previous.clone());
+        for wanted in ["old", "new"] {
+            let expected = Plan::Write { set: Set::B, previous: previous.clone(), generation: 8 };
+            assert_eq!(plan(Some(&live), wanted, false, WRITTEN), expected);
+        }
+    }
+}

@@ -48,7 +48,7 @@ async fn served(client: &Client) -> kube::Result<Option<Api<DynamicObject>>> {
         match discovery::pinned_kind(client, &kind).await {
             Ok((resource, _)) => return Ok(Some(Api::all_with(client.clone(), &resource))),
             Err(kube::Error::Discovery(_)) => {}
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error),
         }
     }

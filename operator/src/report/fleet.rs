@@ -96,15 +96,16 @@ impl Programmed {
 /// How far the snapshot of a gateway has come on its way to the pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// It could not be written.
+    /// It is not written.
     Failed {
-        /// `TooLarge`, `WriteFailed`.
+        /// `TooLarge`, `WriteFailed`; `Pending` before the first attempt.
         reason: &'static str,
         /// What went wrong.
         message: String,
     },
-    /// It waits for pods that still need the set that it would overwrite.
-    Waiting,
+    /// The one of this hash is written, and a newer one waits for pods that still need the set
+    /// that it would overwrite.
+    Waiting(String),
     /// It is written, under this hash.
     Written(String),
 }
@@ -117,15 +118,10 @@ pub fn of_gateway(programming: &Programming, progress: &Progress, fleet: &Fleet)
         Programming::Partial { reason, message } => Some((reason, message)),
         Programming::Whole => None,
     };
-    let hash = match progress {
+    let (hash, waits) = match progress {
         Progress::Failed { reason, message } => return Programmed::no(reason, message),
-        Progress::Waiting => {
-            return Programmed::no(
-                "Pending",
-                "Waiting for the pods to run the snapshot before this one",
-            );
-        }
-        Progress::Written(hash) => short(hash),
+        Progress::Waiting(hash) => (short(hash), true),
+        Progress::Written(hash) => (short(hash), false),
     };
     let count = format!("{}/{} pods run {hash}", fleet.acknowledged, fleet.ready);
     if fleet.ready == 0 {
@@ -141,6 +137,9 @@ pub fn of_gateway(programming: &Programming, progress: &Progress, fleet: &Fleet)
     if !fleet.unreachable.is_empty() {
         let names = some(&fleet.unreachable);
         return Programmed::no("PodsUnreachable", format!("{count}; no answer from {names}"));
+    }
+    if waits {
+        return Programmed::no("Pending", format!("{count}; a newer snapshot waits for them"));
     }
     if !fleet.all_run_it() {
         return Programmed::no("Pending", count);

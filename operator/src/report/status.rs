@@ -72,12 +72,12 @@ impl Builder<'_> {
             replicas: known.map(|known| count(known.fleet.pods)),
             selector: known.map(|known| known.selector.clone()),
             snapshot: known.and_then(|known| match &known.progress {
-                Progress::Written(hash) => Some(SnapshotStatus {
+                Progress::Written(hash) | Progress::Waiting(hash) => Some(SnapshotStatus {
                     hash: hash.clone(),
                     ready_pods: count(known.fleet.ready),
                     acknowledged_pods: count(known.fleet.acknowledged),
                 }),
-                Progress::Failed { .. } | Progress::Waiting => None,
+                Progress::Failed { .. } => None,
             }),
         }
     }
