@@ -206,3 +206,6 @@ fn transient(code: TransientCode, (subject, detail): (u16, u16), text: &str) -> 
 fn permanent(code: PermanentCode, (subject, detail): (u16, u16), text: &str) -> Refusal {
     Refusal::permanent(code, Enhanced(subject, detail), text)
 }
+
+#[cfg(test)]
+mod tests;

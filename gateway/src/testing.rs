@@ -5,6 +5,9 @@ use postern_config::policy::{
     OnDmarcReject, RcptLimits, RcptPolicy, RecipientAccess, RecipientPolicy, Sourced, SpfActions,
     TrustedForwarders, Verify,
 };
+use postern_config::telemetry::{Recipients, Telemetry};
+use postern_config::{Config, Drain, GatewayIdentity, Keys, Resolver, Snapshot};
+use std::collections::BTreeMap;
 
 /// A section without a policy.
 pub(crate) fn default<T>(value: T) -> Sourced<T> {
@@ -56,5 +59,41 @@ pub(crate) fn recipient_policy() -> RecipientPolicy {
             verify: default(verify()),
             mark: default(Mark::default()),
         },
+    }
+}
+
+/// A snapshot without listeners.
+pub(crate) fn snapshot(hostname: &str) -> Snapshot {
+    let config = Config {
+        gateway: GatewayIdentity {
+            namespace: "mail".into(),
+            name: "edge".into(),
+        },
+        hostname: hostname.into(),
+        authserv_id: "acme.test".into(),
+        postmaster: None,
+        listeners: vec![],
+        routes: vec![],
+        backends: BTreeMap::new(),
+        resolver: Resolver {
+            nameservers: vec![],
+            timeout_ms: 2000,
+            attempts: 2,
+            cache_entries: 0,
+            cache_max_ttl_s: 3600,
+        },
+        telemetry: Telemetry {
+            traces: None,
+            recipients: Recipients::Domain,
+        },
+        drain: Drain {
+            min_duration_ms: 30_000,
+            timeout_ms: 300_000,
+        },
+        generations: BTreeMap::new(),
+    };
+    Snapshot {
+        config,
+        keys: Keys::default(),
     }
 }

@@ -293,3 +293,6 @@ fn may_refuse(verify: &Verify) -> bool {
     verify.dmarc.on_reject != OnDmarcReject::Quarantine
         || matches!(verify.dmarc.on_quarantine, Action::Defer | Action::Reject)
 }
+
+#[cfg(test)]
+mod tests;

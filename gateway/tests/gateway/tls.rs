@@ -1,0 +1,186 @@
+//! TLS: STARTTLS, from the first octet, SNI, versions, and certificates that change.
+
+use crate::client::Client;
+use crate::world::{World, certificate, with_tls};
+use postern_config::listener::TlsMode;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starttls_and_the_session_begins_anew() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world =
+        World::new(|snapshot| with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)])).await;
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    let mut client = client.starttls(&root, "mx.acme.test").await;
+    client.talk("MAIL FROM:<ann@shop.test>", "503 ").await;
+    let offers = client.talk("EHLO client.test", "250 ").await;
+    assert!(!offers.contains("STARTTLS"), "{offers}");
+    let reply = client
+        .mail(
+            "ann@shop.test",
+            "bob@acme.test",
+            "From: a@shop.test\r\n\r\nx",
+        )
+        .await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert!(world.backend.mails()[0].message.contains("with ESMTPS id"));
+    let record = world.records.transaction(1).await;
+    let (version, cipher) = record.session.tls.unwrap();
+    assert_eq!(version, "TLSv1.3");
+    assert!(cipher.starts_with("TLS_"), "{cipher}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_before_the_handshake_are_dropped() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world =
+        World::new(|snapshot| with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)])).await;
+    let mut client = world.client().await;
+    // What stands behind STARTTLS in the same packet must not be heard under TLS.
+    client
+        .send("STARTTLS\r\nMAIL FROM:<injected@evil.test>\r\n")
+        .await;
+    client.expect("220 ").await;
+    // The injected line is no TLS record: a client that did that has no handshake.
+    let failed = client.handshake(&root, "mx.acme.test").await.is_err();
+    let _ = failed;
+    assert!(world.backend.mails().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn required_tls_refuses_mail_in_clear() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world = World::new(|snapshot| with_tls(snapshot, TlsMode::Required, &[("a", &pair)])).await;
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@shop.test>", "530 5.7.0 ").await;
+    let mut client = client.starttls(&root, "mx.acme.test").await;
+    client.talk("EHLO client.test", "250 ").await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn implicit_tls_begins_with_the_first_octet() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world = World::new(|snapshot| with_tls(snapshot, TlsMode::Implicit, &[("a", &pair)])).await;
+    let client = Client::open(world.mx()).await;
+    let mut client = client.handshake(&root, "mx.acme.test").await.unwrap();
+    client.expect("220 ").await;
+    let offers = client.talk("EHLO client.test", "250 ").await;
+    assert!(!offers.contains("STARTTLS"), "{offers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_is_chosen_by_sni_and_changes_while_sessions_are_open() {
+    let (one, one_root) = certificate(&["mx1.acme.test"]);
+    let (two, two_root) = certificate(&["*.two.test", "two.test"]);
+    let mut world = World::new(|snapshot| {
+        with_tls(
+            snapshot,
+            TlsMode::Opportunistic,
+            &[("one", &one), ("two", &two)],
+        );
+    })
+    .await;
+    let shown = |client: Client| client.shown.unwrap();
+    let client = world
+        .client()
+        .await
+        .starttls(&one_root, "mx1.acme.test")
+        .await;
+    assert_eq!(shown(client), one_root);
+    let client = world
+        .client()
+        .await
+        .starttls(&two_root, "mx.two.test")
+        .await;
+    assert_eq!(shown(client), two_root);
+
+    let mut open = world
+        .client()
+        .await
+        .starttls(&one_root, "mx1.acme.test")
+        .await;
+    open.talk("EHLO client.test", "250 ").await;
+    let waiting = world.client().await;
+    let (new, new_root) = certificate(&["mx1.acme.test"]);
+    world.change(|snapshot| {
+        snapshot.keys.certificates.insert("one".into(), new);
+    });
+    let fresh = world
+        .client()
+        .await
+        .starttls(&new_root, "mx1.acme.test")
+        .await;
+    assert_eq!(shown(fresh), new_root);
+    // The settings of a session stay those of its connection.
+    let waiting = waiting.starttls(&one_root, "mx1.acme.test").await;
+    assert_eq!(shown(waiting), one_root);
+    let reply = open
+        .mail(
+            "ann@shop.test",
+            "bob@acme.test",
+            "From: a@shop.test\r\n\r\nx",
+        )
+        .await;
+    assert!(
+        reply.starts_with("250 "),
+        "no connection was dropped: {reply}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_fails_closes_and_counts() {
+    let (pair, _) = certificate(&["mx.acme.test"]);
+    let (_, stranger) = certificate(&["mx.acme.test"]);
+    let world =
+        World::new(|snapshot| with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)])).await;
+    let mut client = world.client().await;
+    client.talk("STARTTLS", "220 ").await;
+    client.send("EHLO still in clear\r\n").await;
+    while client.line_lossy().await {}
+    let mut client = world.client().await;
+    client.talk("STARTTLS", "220 ").await;
+    assert!(client.handshake(&stranger, "mx.acme.test").await.is_err());
+    let ends = [
+        world.records.session(0).await,
+        world.records.session(1).await,
+    ];
+    assert!(
+        ends.iter().any(|session| session.span.error.is_some()),
+        "{ends:#?}"
+    );
+    assert!(
+        world
+            .metric(r#"postern_tls_handshakes_total{listener="mx",version="failed"}"#)
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_does_not_fit_its_key_is_refused_by_name() {
+    let (mut pair, _) = certificate(&["mx.acme.test"]);
+    let (other, _) = certificate(&["mx.acme.test"]);
+    let mut world = World::new(|_| {}).await;
+    for (key, says) in [
+        (other.key_pem.as_str(), "the key does not fit"),
+        ("no PEM", "not PEM"),
+    ] {
+        pair.key_pem = key.to_owned();
+        let mut bad = world.snapshot.clone();
+        with_tls(&mut bad, TlsMode::Opportunistic, &[("mail/mx-tls", &pair)]);
+        let error = world.gateway.apply(bad).unwrap_err().to_string();
+        assert!(
+            error.contains("certificate mail/mx-tls") && error.contains(says),
+            "{error}"
+        );
+        let rejected = world.gateway.status().rejected.unwrap();
+        assert_eq!(rejected.reason, error);
+    }
+    world.client().await;
+    world.change(|_| {});
+    assert_eq!(
+        world.gateway.status().rejected,
+        None,
+        "a good one clears it"
+    );
+}

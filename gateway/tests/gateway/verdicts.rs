@@ -1,0 +1,199 @@
+//! What SPF, DKIM and DMARC find, what policies make of it, and what Monitor policies would have.
+
+use crate::dns::Zone;
+use crate::world::{World, by_policy, first_rule};
+use postern_config::policy::{Action, TrustedForwarders};
+use postern_gateway::telemetry::record::{Disposition, SpanRecord};
+
+const FORGED: &str = "From: <boss@bank.test>\r\n\r\nSend money";
+
+fn zone() -> Zone {
+    vec![
+        ("bank.test", "v=spf1 -all".into()),
+        ("_dmarc.bank.test", "v=DMARC1; p=reject".into()),
+        ("shop.test", "v=spf1 ip4:127.0.0.0/8 -all".into()),
+        ("_dmarc.shop.test", "v=DMARC1; p=reject".into()),
+        ("down.test", "SERVFAIL".into()),
+        ("_dmarc.down.test", "SERVFAIL".into()),
+        ("soft.test", "v=spf1 ~all".into()),
+    ]
+}
+
+fn child<'s>(span: &'s SpanRecord, name: &str) -> &'s SpanRecord {
+    let found = span.children.iter().find(|child| child.name == name);
+    found.unwrap_or_else(|| panic!("no span {name} in {span:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_mail_is_rejected_with_its_code_and_policy() {
+    let world = World::with(zone(), |snapshot| {
+        let verify = &mut first_rule(snapshot).enforced.data.verify;
+        verify.policy = Some("mail/strict".into());
+    })
+    .await;
+    let mut client = world.client().await;
+    let reply = client.mail("x@bank.test", "bob@acme.test", FORGED).await;
+    assert!(reply.starts_with("550 5.7.26 "), "{reply}");
+    assert!(
+        reply.contains("bank.test") && reply.contains("policy mail/strict"),
+        "{reply}"
+    );
+    assert!(world.backend.mails().is_empty());
+    let record = world.records.transaction(0).await;
+    assert_eq!(record.disposition, Disposition::Rejected);
+    let dmarc = record
+        .checks
+        .iter()
+        .find(|check| check.check == "dmarc")
+        .unwrap();
+    assert_eq!((&*dmarc.result, dmarc.action), ("fail", "Reject"));
+    assert_eq!(dmarc.policy.as_deref(), Some("mail/strict"));
+    let spf = child(&record.span, "check.spf");
+    assert!(
+        spf.children
+            .iter()
+            .any(|lookup| lookup.name == "dns.lookup"),
+        "{spf:#?}"
+    );
+    child(&record.span, "check.dkim");
+    child(&record.span, "check.dmarc");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_genuine_mail_passes_and_says_so() {
+    let world = World::with(zone(), |_| {}).await;
+    let mut client = world.client().await;
+    let mail = "From: <ann@shop.test>\r\n\r\nHello";
+    let reply = client.mail("ann@shop.test", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let message = world.backend.mails()[0]
+        .message
+        .replace("\r\n\t", " ")
+        .replace("\r\n ", " ");
+    let results = message.lines().next().unwrap();
+    assert!(
+        results.starts_with("Authentication-Results: acme.test;"),
+        "{results}"
+    );
+    assert!(
+        results.contains("spf=pass") && results.contains("dmarc=pass"),
+        "{results}"
+    );
+    let record = world.records.transaction(0).await;
+    child(&record.span, "smtp.delivery");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_names_check_and_policy() {
+    let world = World::with(zone(), |snapshot| {
+        let verify = &mut first_rule(snapshot).enforced.data.verify;
+        verify.policy = Some("mail/strict".into());
+        verify.value.spf.on_soft_fail = Action::Tag;
+    })
+    .await;
+    let mut client = world.client().await;
+    let mail = "From: <ann@soft.test>\r\n\r\nHello";
+    let reply = client.mail("ann@soft.test", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let message = &world.backend.mails()[0].message;
+    let tag = "X-Postern-Verdict: Tag; check=spf; result=softfail; policy=mail/strict\r\n";
+    assert!(message.contains(tag), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_policy_is_evaluated_and_does_not_act() {
+    let world = World::with(zone(), |snapshot| {
+        let rule = first_rule(snapshot);
+        let mut shadow = rule.enforced.clone();
+        shadow.data.verify = by_policy(shadow.data.verify.value.clone());
+        shadow.data.verify.value.spf.on_soft_fail = Action::Reject;
+        rule.shadow = Some(shadow);
+    })
+    .await;
+    let mut client = world.client().await;
+    let mail = "From: <ann@soft.test>\r\n\r\nHello";
+    let reply = client.mail("ann@soft.test", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let record = world.records.transaction(0).await;
+    let spf = record
+        .checks
+        .iter()
+        .find(|check| check.check == "spf")
+        .unwrap();
+    assert_eq!((spf.action, spf.shadow), ("Accept", Some("Reject")));
+    let metric = r#"postern_shadow_total{check="spf",enforced="Accept",shadow="Reject"} 1"#;
+    assert_eq!(world.metric(metric).as_deref(), Some(metric));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_missing_defers_only_if_it_could_change_the_outcome() {
+    let mut world = World::with(zone(), |_| {}).await;
+    let mut client = world.client().await;
+    let mail = "From: <ann@down.test>\r\n\r\nHello";
+    let reply = client.mail("ann@down.test", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("451 4.7.26 "), "{reply}");
+    assert_eq!(
+        world.records.transaction(0).await.disposition,
+        Disposition::Deferred
+    );
+    world.change(|snapshot| {
+        let dmarc = &mut first_rule(snapshot).enforced.data.verify.value.dmarc;
+        dmarc.on_reject = postern_config::policy::OnDmarcReject::Quarantine;
+    });
+    let reply = client.mail("ann@down.test", "bob@acme.test", mail).await;
+    assert!(
+        reply.starts_with("250 "),
+        "no policy could refuse it: {reply}"
+    );
+    assert!(
+        world.backend.mails()[0]
+            .message
+            .contains("X-Postern-Verdict: Tag; check=dmarc;")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_forwarder_is_not_held_to_spf_and_dmarc_and_its_trace_goes_on() {
+    let world = World::with(zone(), |snapshot| {
+        let networks = vec!["127.0.0.0/8".parse().unwrap()];
+        let trusted = TrustedForwarders {
+            networks,
+            domains: vec![],
+        };
+        first_rule(snapshot)
+            .enforced
+            .data
+            .verify
+            .value
+            .trusted_forwarders = trusted;
+        snapshot
+            .config
+            .backends
+            .get_mut("store")
+            .unwrap()
+            .traceparent = true;
+    })
+    .await;
+    let mut client = world.client().await;
+    let trace = "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let reply = client
+        .mail("x@bank.test", "bob@acme.test", &format!("{trace}{FORGED}"))
+        .await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let record = world.records.transaction(0).await;
+    assert_eq!(
+        record.ids.trace_id,
+        0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c
+    );
+    assert_eq!(
+        record.remote_parent.unwrap().ids.span_id,
+        0xb7ad_6b71_6920_3331
+    );
+    let message = &world.backend.mails()[0].message;
+    let ours = format!(
+        "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-{:016x}-01\r\n",
+        record.ids.span_id
+    );
+    assert!(message.contains(&ours), "{message}");
+    assert_eq!(message.matches("Traceparent:").count(), 1);
+}
