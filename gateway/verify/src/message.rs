@@ -15,6 +15,8 @@ pub const MAX_FIELD: usize = 100_000;
 pub const MAX_HEADER: usize = 1_000_000;
 /// More header fields are refused.
 pub const MAX_FIELDS: usize = 10_000;
+/// So many lines that are no field may stand among the fields; the next one begins the body.
+const MAX_NAMELESS: usize = 1_000;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +35,7 @@ pub enum MessageError {
 /// A header field (RFC 5322 §2.2), borrowed from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The name as it stands, without white space before the colon.
+    /// The name as it stands, without white space before the colon. Empty: this line is no field.
     pub name: &'a [u8],
     /// The name as it stands with white space before the colon (RFC 5322 §4.5 allows it; simple
     /// canonicalization keeps it).
@@ -100,14 +102,16 @@ impl FieldIndex {
 }
 
 impl<'a> Message<'a> {
-    /// Scans the header block. It ends at the first empty line, or at the first line that is
-    /// neither a field nor its continuation (then that line belongs to the body), or at the end.
+    /// Scans the header block. It ends at the first empty line or at the end. A line that is
+    /// neither a field nor a continuation is a field without a name: readers do not agree whether
+    /// the header ends there (RFC 5322 does not say), and what stands below, a second From perhaps,
+    /// must not escape the checks. Only a message that begins with such a line has no header.
     ///
     /// # Errors
     /// [`MessageError`]: a limit is passed. Nothing else is refused.
     pub fn parse(raw: &'a [u8]) -> Result<Self, MessageError> {
-        let mut fields = Vec::with_capacity(32);
-        let mut at = 0;
+        let mut fields: Vec<Field<'a>> = Vec::with_capacity(32);
+        let (mut at, mut nameless) = (0, 0);
         while let Some(end) = field_end(raw, at) {
             if end - at > MAX_FIELD {
                 return Err(MessageError::LongField);
@@ -115,9 +119,13 @@ impl<'a> Message<'a> {
             if end > MAX_HEADER {
                 return Err(MessageError::LongHeader);
             }
-            let Some(field) = field(raw, at, end) else {
-                break;
-            };
+            let field = field(raw, at, end);
+            if field.name.is_empty() {
+                if fields.is_empty() || nameless == MAX_NAMELESS {
+                    break;
+                }
+                nameless += 1;
+            }
             if fields.len() == MAX_FIELDS {
                 return Err(MessageError::ManyFields);
             }
@@ -222,22 +230,32 @@ fn field_end(raw: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn field(raw: &[u8], start: usize, end: usize) -> Option<Field<'_>> {
-    let whole = raw.get(start..end)?;
-    let colon = memchr(b':', whole)?;
-    let (raw_name, rest) = whole.split_at_checked(colon)?;
-    let name = raw_name.trim_ascii_end();
-    // RFC 5322 §2.2: printable US-ASCII without colon. RFC 6532 leaves names alone.
-    if name.is_empty() || !name.iter().all(|octet| (33..=126).contains(octet)) {
-        return None;
-    }
-    Some(Field {
-        name,
-        raw_name,
-        value: rest.get(1..)?,
+/// The field between two places; without a name if it has none that fits RFC 5322 §2.2 (printable
+/// US-ASCII without colon), its value then being the whole.
+fn field(raw: &[u8], start: usize, end: usize) -> Field<'_> {
+    let whole = raw.get(start..end).unwrap_or_default();
+    let nameless = Field {
+        name: b"",
+        raw_name: b"",
+        value: whole,
         start,
         end,
-    })
+    };
+    let Some((raw_name, rest)) = memchr(b':', whole).and_then(|at| whole.split_at_checked(at))
+    else {
+        return nameless;
+    };
+    let name = raw_name.trim_ascii_end();
+    if !name.iter().all(|octet| (33..=126).contains(octet)) {
+        return nameless;
+    }
+    Field {
+        name,
+        raw_name,
+        value: rest.get(1..).unwrap_or_default(),
+        start,
+        end,
+    }
 }
 
 #[cfg(test)]
@@ -280,10 +298,24 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_field_begins_the_body() {
-        let message = Message::parse(b"A: 1\r\nno field here\r\nB: 2\r\n").unwrap();
-        assert_eq!(message.fields().len(), 1);
-        assert_eq!(message.body(), b"no field here\r\nB: 2\r\n");
+    fn a_line_that_is_no_field_hides_nothing() {
+        let raw = b"From: a@b.test\r\nno field here\r\n\xc3\x9c: x\r\nFrom: c@d.test\r\n\r\nBody";
+        assert_eq!(names(raw), ["From", "", "", "From"]);
+        let message = Message::parse(raw).unwrap();
+        assert_eq!(message.fields()[1].value, b"no field here\r\n");
+        assert_eq!(message.body(), b"Body");
+    }
+
+    #[test]
+    fn a_message_may_have_no_header() {
+        let raw = b"no field here\r\nB: 2\r\n\r\nmore";
+        let message = Message::parse(raw).unwrap();
+        assert_eq!((message.fields().len(), message.body()), (0, &raw[..]));
+        let many = [b"A: 1\r\n".as_slice(), &b"x\r\n".repeat(20_000)].concat();
+        assert_eq!(
+            Message::parse(&many).unwrap().fields().len(),
+            1 + MAX_NAMELESS
+        );
     }
 
     #[test]
@@ -330,7 +362,9 @@ mod tests {
             let mut at = 0;
             for field in message.fields() {
                 prop_assert_eq!(field.start, at);
-                prop_assert_eq!(field.raw_name.len() + 1 + field.value.len(), field.end - field.start);
+                let colon = usize::from(field.value.len() < field.end - field.start);
+                let length = field.raw_name.len() + colon + field.value.len();
+                prop_assert_eq!(length, field.end - field.start);
                 at = field.end;
             }
             prop_assert!(message.body_offset() >= at && message.body_offset() <= at + 2);

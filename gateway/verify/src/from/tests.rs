@@ -89,6 +89,10 @@ fn unreadable() {
     use Unreadable::*;
     for (header, why) in [
         ("From: a@b.test\r\nFROM: a@b.test", SeveralFields),
+        (
+            "From: a@b.test\r\nno field\r\nFrom: c@d.test",
+            SeveralFields,
+        ),
         ("From: a\0@b.test", ControlCharacter),
         ("From: a@b.test>", Syntax),
         ("From: <a@b.test", Syntax),
