@@ -399,14 +399,6 @@ impl Job<'_> {
     }
 }
 
-fn segments(message: &Message) -> impl Iterator<Item = &[u8]> {
-    message
-        .prepended
-        .iter()
-        .chain(&message.received)
-        .map(AsRef::as_ref)
-}
-
 /// The first refusal if all are 5yz or all are 4yz.
 fn alike(refusals: Vec<Refusal>) -> Option<Refusal> {
     let class = |refusal: &Refusal| refusal.enhanced().0;

@@ -19,7 +19,7 @@ pub(super) enum Failure {
     /// We are the best MX of the domain (RFC 5321 §5.1).
     MxLoop,
     /// The name servers do not answer, or not now.
-    Dns(&'static str),
+    Dns,
     /// The name has no address: a Service without endpoints, or a host that is not there.
     NoAddress,
     /// All connections to the backend are in use.
@@ -67,7 +67,7 @@ impl Failure {
             | Self::Misconfigured(_)
             | Self::Refused(_)
             | Self::Mixed(_) => false,
-            Self::Dns(_)
+            Self::Dns
             | Self::NoAddress
             | Self::Congested
             | Self::Connect(_)
@@ -101,7 +101,7 @@ impl Failure {
         Some(Cow::Borrowed(match self {
             Self::NoSuchDomain | Self::NullMx | Self::MxLoop | Self::Refused(_) => return None,
             Self::Mixed(_) => return None,
-            Self::Dns(_) => "dns",
+            Self::Dns => "dns",
             Self::NoAddress => "no_address",
             Self::Congested => "congested",
             Self::Connect(io::ErrorKind::ConnectionRefused) => "connection_refused",
@@ -148,7 +148,7 @@ impl Failure {
                 (4, 6),
                 "mail for the recipient's domain loops back to this server",
             ),
-            Self::Dns(_) => deferred(
+            Self::Dns => deferred(
                 (4, 3),
                 "the name of the next server cannot be looked up now",
             ),

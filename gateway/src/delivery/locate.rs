@@ -145,7 +145,7 @@ async fn addresses(name: &Name, names: &dyn Names) -> Result<Vec<IpAddr>, Failur
         found.extend(v6.get(turn).map(|address| IpAddr::from(*address)));
     }
     if found.is_empty() && temporary {
-        return Err(Failure::Dns("address"));
+        return Err(Failure::Dns);
     }
     Ok(found)
 }
@@ -169,7 +169,7 @@ async fn mx(
         // No MX: the domain itself is the host, "implicit MX".
         Err(DnsError::NoRecords { nxdomain: false }) => vec![domain],
         Err(DnsError::NoRecords { nxdomain: true }) => return Err(Failure::NoSuchDomain),
-        Err(_) => return Err(Failure::Dns("mx")),
+        Err(_) => return Err(Failure::Dns),
     };
     of_hosts(&hosts, names, limits).await
 }
