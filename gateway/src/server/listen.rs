@@ -193,13 +193,13 @@ fn admit(
         return session::turn_away(shared, &listener, &stream);
     };
     let seat = shared.sessions.enter();
-    let accepted = Accepted {
+    let accepted = Box::new(Accepted {
         stream,
         peer,
         runtime,
         listener,
         open,
         seat,
-    };
+    });
     tokio::spawn(session::run(Arc::clone(shared), accepted));
 }

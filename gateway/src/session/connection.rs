@@ -41,19 +41,13 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn run(shared: Arc<Shared>, mut accepted: Accepted) {
-    // 44 ms stalls by Nagle's algorithm cost more than small packets do.
-    let _ = accepted.stream.set_nodelay(true);
+/// Serves one connection to its end. What is large or rare is boxed: this is the task that idle
+/// sessions consist of.
+pub(crate) async fn run(shared: Arc<Shared>, accepted: Box<Accepted>) {
     let start = SystemTime::now();
-    let ends = match ends(&mut accepted).await {
-        Ok(ends) => ends,
-        Err(problem) => {
-            tracing::debug!(peer = %accepted.peer, problem, "PROXY header refused");
-            return refused(&shared, &accepted.listener, "proxy");
-        }
+    let Some(mut connection) = Box::pin(arrive(&shared, accepted, start)).await else {
+        return;
     };
-    let mut connection = Connection::new(&shared, accepted, ends, start);
     let listener = connection.log.facts.listener.clone();
     let gauge = shared
         .metrics
@@ -65,17 +59,33 @@ pub(crate) async fn run(shared: Arc<Shared>, mut accepted: Accepted) {
         Ok(end) => end.as_str(),
         Err(_) => {
             shared.metrics.panics.inc();
-            connection
-                .last_word("421 4.3.0 Internal fault, try again later\r\n")
-                .await;
+            Box::pin(connection.last_word("421 4.3.0 Internal fault, try again later\r\n")).await;
             "panicked"
         }
     };
     gauge.dec();
     // A record may be what panicked; the process goes on all the same.
-    let closing = AssertUnwindSafe(async { connection.close(end, &shared) });
-    if closing.catch_unwind().await.is_err() {
+    let closing = AssertUnwindSafe(|| connection.close(end, &shared));
+    if std::panic::catch_unwind(closing).is_err() {
         shared.metrics.panics.inc();
+    }
+}
+
+/// The connection with its two ends known; none when its PROXY header was refused.
+async fn arrive(
+    shared: &Arc<Shared>,
+    mut accepted: Box<Accepted>,
+    start: SystemTime,
+) -> Option<Box<Connection>> {
+    // 44 ms stalls by Nagle's algorithm cost more than small packets do.
+    let _ = accepted.stream.set_nodelay(true);
+    match ends(&mut accepted).await {
+        Ok(ends) => Some(Box::new(Connection::new(shared, *accepted, ends, start))),
+        Err(problem) => {
+            tracing::debug!(peer = %accepted.peer, problem, "PROXY header refused");
+            refused(shared, &accepted.listener, "proxy");
+            None
+        }
     }
 }
 
@@ -234,7 +244,7 @@ impl Connection {
     }
 
     /// The connection is over: what is open is given up, and the records go out.
-    fn close(mut self, end: &'static str, shared: &Shared) {
+    fn close(mut self: Box<Self>, end: &'static str, shared: &Shared) {
         if let Some(transaction) = self.transaction.take() {
             transaction.finish(shared, &self.log.facts);
         }
