@@ -55,15 +55,41 @@ impl Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let (pass, translate) = (seconds(), seconds());
         let mut metrics = Self::default();
-        let registry = metrics.registry.sub_registry_with_prefix("postern_operator");
-        registry.register("reconcile", "Passes of the reconcile loop", metrics.passes.clone());
-        registry.register("reconcile_seconds", "Seconds that a pass takes", pass.clone());
-        registry.register("translate_seconds", "Seconds that translate takes", translate.clone());
+        let registry = metrics
+            .registry
+            .sub_registry_with_prefix("postern_operator");
+        registry.register(
+            "reconcile",
+            "Passes of the reconcile loop",
+            metrics.passes.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "Seconds that a pass takes",
+            pass.clone(),
+        );
+        registry.register(
+            "translate_seconds",
+            "Seconds that translate takes",
+            translate.clone(),
+        );
         let failures = metrics.failures.clone();
-        registry.register("apply_failures", "Passes in which a gateway failed", failures);
+        registry.register(
+            "apply_failures",
+            "Passes in which a gateway failed",
+            failures,
+        );
         let statuses = metrics.status_failures.clone();
-        registry.register("status_failures", "Statuses that could not be written", statuses);
-        registry.register("leader", "1 on the replica that writes", metrics.leader.clone());
+        registry.register(
+            "status_failures",
+            "Statuses that could not be written",
+            statuses,
+        );
+        registry.register(
+            "leader",
+            "1 on the replica that writes",
+            metrics.leader.clone(),
+        );
         metrics.pass_seconds = Some(pass);
         metrics.translate_seconds = Some(translate);
         metrics
@@ -87,7 +113,10 @@ async fn readyz(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     if metrics.ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the caches are not filled yet",
+        )
     }
 }
 
@@ -96,7 +125,10 @@ async fn text(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     match encode(&mut body, &metrics.registry) {
         Ok(()) => (
             StatusCode::OK,
-            [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+            [(
+                CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
             body,
         )
             .into_response(),

@@ -29,7 +29,11 @@ impl Options {
     /// `postern.dev/<className>`, as it stands in the statuses that it writes.
     #[must_use]
     pub fn controller_name(&self) -> String {
-        format!("{}{}", postern_crds::CONTROLLER_NAME_PREFIX, self.class_name)
+        format!(
+            "{}{}",
+            postern_crds::CONTROLLER_NAME_PREFIX,
+            self.class_name
+        )
     }
 
     /// The Lease's name: one leader for each installation.

@@ -150,8 +150,11 @@ impl Reconciler {
         self.ask(&pods);
         let gateways = self.judge(&translation, &pods);
         let controller = self.options.controller_name();
-        let reporter =
-            Reporter { client: &self.client, writes: &self.writes, controller: &controller };
+        let reporter = Reporter {
+            client: &self.client,
+            writes: &self.writes,
+            controller: &controller,
+        };
         let failed = reporter.report(&objects, &translation, &gateways).await;
         self.metrics.status_failures.inc_by(failed as u64);
         self.metrics.passes.inc();
@@ -177,7 +180,10 @@ impl Reconciler {
         });
         for (key, own) in gateways {
             let uid = own.object.metadata().uid.clone().unwrap_or_default();
-            self.gateways.entry(key.clone()).or_insert_with(|| Kept { uid, ..Kept::default() });
+            self.gateways.entry(key.clone()).or_insert_with(|| Kept {
+                uid,
+                ..Kept::default()
+            });
         }
     }
 
@@ -185,22 +191,38 @@ impl Reconciler {
     /// and looks again at objects that were in the way.
     async fn look(&mut self, gateways: &BTreeMap<ObjectKey, Arc<Own<MailGateway>>>) {
         let permitted = self.observer.permitted_infra();
-        let Self { client, observer, options, .. } = &*self;
+        let Self {
+            client,
+            observer,
+            options,
+            ..
+        } = &*self;
         let look = |(key, own): (&ObjectKey, &Arc<Own<MailGateway>>)| {
-            let Object::Read(gateway) = &own.object else { return None };
+            let Object::Read(gateway) = &own.object else {
+                return None;
+            };
             let kept = self.gateways.get(key)?;
             let ours = gateway.spec.class_name == options.class_name;
             if !ours || !permitted.contains(&key.namespace) {
                 return None;
             }
             let stale = is_stale(observer, key, &kept.memory);
-            let foreign = kept.foreign.clone().filter(|(_, again)| *again <= Instant::now());
-            (stale || foreign.is_some()).then(|| look_at(client, options, key.clone(), stale, foreign))
+            let foreign = kept
+                .foreign
+                .clone()
+                .filter(|(_, again)| *again <= Instant::now());
+            (stale || foreign.is_some())
+                .then(|| look_at(client, options, key.clone(), stale, foreign))
         };
         let looks: Vec<_> = gateways.iter().filter_map(look).collect();
-        let seen: Vec<Look> = stream::iter(looks).buffer_unordered(GATEWAYS).collect().await;
+        let seen: Vec<Look> = stream::iter(looks)
+            .buffer_unordered(GATEWAYS)
+            .collect()
+            .await;
         for look in seen {
-            let Some(kept) = self.gateways.get_mut(&look.key) else { continue };
+            let Some(kept) = self.gateways.get_mut(&look.key) else {
+                continue;
+            };
             if let Some(live) = look.live {
                 kept.memory.live = live;
             }
@@ -212,7 +234,10 @@ impl Reconciler {
 
     fn known(&self) -> Known {
         let current = |(key, kept): (&ObjectKey, &Kept)| {
-            Some((key.clone(), Arc::clone(kept.memory.live.as_ref()?.snapshot()?)))
+            Some((
+                key.clone(),
+                Arc::clone(kept.memory.live.as_ref()?.snapshot()?),
+            ))
         };
         let foreign = |(key, kept): (&ObjectKey, &Kept)| {
             Some((key.clone(), vec![kept.foreign.as_ref()?.0.clone()]))
@@ -251,8 +276,12 @@ impl Reconciler {
     ) {
         let mut work = Vec::new();
         for (key, output) in &translation.gateways {
-            let Some(Object::Read(gateway)) = world.gateways.get(key) else { continue };
-            let Some(kept) = self.gateways.get_mut(key) else { continue };
+            let Some(Object::Read(gateway)) = world.gateways.get(key) else {
+                continue;
+            };
+            let Some(kept) = self.gateways.get_mut(key) else {
+                continue;
+            };
             let waits = kept.retry_at.is_some_and(|at| at > Instant::now());
             if waits && kept.failed.as_ref() == Some(output) {
                 continue;
@@ -300,12 +329,22 @@ impl Reconciler {
         let applying = apply::apply(&site, output, &found, &mut memory);
         let result = tokio::time::timeout(GATEWAY_TIME, applying).await;
         let result = result.unwrap_or_else(|_| Err(ApplyError::TimedOut(GATEWAY_TIME)));
-        Applied { key: key.clone(), memory, result }
+        Applied {
+            key: key.clone(),
+            memory,
+            result,
+        }
     }
 
     fn settle(&mut self, applied: Applied, output: Option<&GatewayOutput>) {
-        let Applied { key, memory, result } = applied;
-        let Some(kept) = self.gateways.get_mut(&key) else { return };
+        let Applied {
+            key,
+            memory,
+            result,
+        } = applied;
+        let Some(kept) = self.gateways.get_mut(&key) else {
+            return;
+        };
         kept.memory = memory;
         kept.wait_until = None;
         let error = match result {
@@ -318,7 +357,10 @@ impl Reconciler {
             Err(error) => error,
         };
         let ObjectKey { namespace, name } = key.clone();
-        self.metrics.failures.get_or_create(&GatewayLabels { namespace, name }).inc();
+        self.metrics
+            .failures
+            .get_or_create(&GatewayLabels { namespace, name })
+            .inc();
         kept.failures = kept.failures.saturating_add(1);
         kept.retry_at = Some(Instant::now() + pause(kept.failures));
         kept.failed = output.cloned();
@@ -357,7 +399,9 @@ impl Reconciler {
     ) -> BTreeMap<ObjectKey, Gateway> {
         let mut judged = BTreeMap::new();
         for key in translation.gateway_statuses.keys() {
-            let Some(kept) = self.gateways.get_mut(key) else { continue };
+            let Some(kept) = self.gateways.get_mut(key) else {
+                continue;
+            };
             let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
             let live = kept.memory.live.as_ref();
             let fleet = Fleet::count(pods, &self.asker, live.and_then(|live| live.hash()));
@@ -365,7 +409,9 @@ impl Reconciler {
             if let (true, Some(snapshot)) = (fleet.all_run_it(), snapshot) {
                 kept.confirmed.clone_from(&snapshot.config.generations);
             }
-            let refused = snapshot.map(|s| refused(&s.config, &fleet)).unwrap_or_default();
+            let refused = snapshot
+                .map(|s| refused(&s.config, &fleet))
+                .unwrap_or_default();
             let gateway = Gateway {
                 progress: progress(kept),
                 confirmed: kept.confirmed.clone(),
@@ -413,7 +459,11 @@ async fn look_at(
     stale: bool,
     foreign: Option<(Child, Instant)>,
 ) -> Look {
-    let mut look = Look { key, live: None, foreign: None };
+    let mut look = Look {
+        key,
+        live: None,
+        foreign: None,
+    };
     if stale {
         match apply::read(client, &look.key).await {
             Ok(live) => look.live = Some(live),
@@ -432,7 +482,9 @@ async fn look_at(
 
 /// Nothing is known, or the watch has seen other versions than those that were read or written.
 fn is_stale(observer: &Observer, key: &ObjectKey, memory: &Memory) -> bool {
-    let Some(live) = &memory.live else { return true };
+    let Some(live) = &memory.live else {
+        return true;
+    };
     live.versions.iter().any(|((kind, name), version)| {
         let piece = ObjectKey::new(&*key.namespace, &**name);
         observer.piece_version(kind, &piece) != *version
@@ -441,7 +493,10 @@ fn is_stale(observer: &Observer, key: &ObjectKey, memory: &Memory) -> bool {
 
 fn progress(kept: &Kept) -> Progress {
     if let Some((reason, message)) = &kept.problem {
-        return Progress::Failed { reason, message: message.clone() };
+        return Progress::Failed {
+            reason,
+            message: message.clone(),
+        };
     }
     match kept.memory.live.as_ref().and_then(|live| live.hash()) {
         Some(hash) if kept.wait_until.is_some() => Progress::Waiting(hash.to_owned()),
@@ -457,7 +512,9 @@ fn progress(kept: &Kept) -> Progress {
 fn refused(config: &postern_config::Config, fleet: &Fleet) -> BTreeMap<String, String> {
     let mut refused = BTreeMap::new();
     for (id, said) in &fleet.misconfigured {
-        let Some(backend) = config.backends.get(id) else { continue };
+        let Some(backend) = config.backends.get(id) else {
+            continue;
+        };
         for route in &backend.routes {
             let message = format!("{} refuses the gateway with {}", backend.display, said.code);
             refused.entry(route.clone()).or_insert(message);
@@ -469,10 +526,18 @@ fn refused(config: &postern_config::Config, fleet: &Fleet) -> BTreeMap<String, S
 /// Where clients reach the gateway: its load balancer, else the address in the cluster.
 fn addresses(observer: &Observer, gateway: &ObjectKey) -> Vec<Address> {
     let key = ObjectKey::new(&*gateway.namespace, names::base(&gateway.name));
-    let Some(service) = observer.written("Service", &key) else { return Vec::new() };
-    let address = |type_, value: &str| Address { type_, value: value.to_owned() };
+    let Some(service) = observer.written("Service", &key) else {
+        return Vec::new();
+    };
+    let address = |type_, value: &str| Address {
+        type_,
+        value: value.to_owned(),
+    };
     let ingress = service.data.pointer("/status/loadBalancer/ingress");
-    let ingress = ingress.and_then(|list| list.as_array()).into_iter().flatten();
+    let ingress = ingress
+        .and_then(|list| list.as_array())
+        .into_iter()
+        .flatten();
     let mut found: Vec<Address> = ingress
         .filter_map(|entry| {
             let ip = entry.get("ip").and_then(|ip| ip.as_str());
@@ -482,7 +547,10 @@ fn addresses(observer: &Observer, gateway: &ObjectKey) -> Vec<Address> {
         })
         .take(16)
         .collect();
-    let cluster_ip = service.data.pointer("/spec/clusterIP").and_then(|ip| ip.as_str());
+    let cluster_ip = service
+        .data
+        .pointer("/spec/clusterIP")
+        .and_then(|ip| ip.as_str());
     if let (true, Some(ip)) = (found.is_empty(), cluster_ip.filter(|ip| *ip != "None")) {
         found.push(address(AddressType::IpAddress, ip));
     }
@@ -517,5 +585,7 @@ async fn lost(leading: &mut watch::Receiver<bool>) {
 
 fn pause(failures: u32) -> Duration {
     let (first, last) = PAUSES;
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
+    first
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(last)
 }

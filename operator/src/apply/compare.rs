@@ -60,7 +60,9 @@ fn same_amount(desired: &str, live: &str) -> bool {
 
 /// Thousandths, of a Quantity with a suffix that occurs in resources.
 fn amount(text: &str) -> Option<u128> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let number: u128 = number.parse().ok()?;
     let unit: u128 = match suffix {
@@ -110,7 +112,10 @@ mod tests {
     #[test]
     fn quantities_are_compared_by_amount_and_nothing_equals_absent() {
         assert!(holds(&json!({"cpu": "1000m"}), &json!({"cpu": "1"})));
-        assert!(holds(&json!({"memory": "1024Mi"}), &json!({"memory": "1Gi"})));
+        assert!(holds(
+            &json!({"memory": "1024Mi"}),
+            &json!({"memory": "1Gi"})
+        ));
         assert!(!holds(&json!({"cpu": "100m"}), &json!({"cpu": "100"})));
         assert!(holds(&json!({"a": {}, "b": [], "c": null}), &json!({})));
         assert!(!holds(&json!({"a": false}), &json!({})));

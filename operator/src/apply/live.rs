@@ -1,9 +1,9 @@
 //! The snapshot of a gateway as it stands in the cluster: its head, and whether the set that the
 //! head calls current can be booted.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use jiff::Timestamp;
 use kube::{Api, Client};
 use postern_config::Snapshot;
 use postern_config::chunks::{CHUNKS, DecodeError, Part, chunk_name};
@@ -110,8 +110,13 @@ impl Pieces {
                 None => return Ok(None),
             },
         };
-        let octets = data.and_then(|mut data| data.remove(&key)).unwrap_or_default();
-        Ok(Some(Chunk { metadata, octets: octets.0 }))
+        let octets = data
+            .and_then(|mut data| data.remove(&key))
+            .unwrap_or_default();
+        Ok(Some(Chunk {
+            metadata,
+            octets: octets.0,
+        }))
     }
 }
 
@@ -126,7 +131,10 @@ pub async fn read(client: &Client, gateway: &ObjectKey) -> kube::Result<Option<L
     };
     let mut versions = BTreeMap::new();
     let version = object.metadata.resource_version.clone();
-    versions.insert((kind(Part::Config), pieces.name(names::HEAD)), version.clone());
+    versions.insert(
+        (kind(Part::Config), pieces.name(names::HEAD)),
+        version.clone(),
+    );
     let head = parse_head(&object);
     let current = match &head {
         Some(head) => current_set(&pieces, head, &mut versions).await?,
@@ -156,19 +164,27 @@ async fn current_set(
     for (part, chunks) in [(Part::Config, &config), (Part::Keys, &keys)] {
         for (index, chunk) in chunks.iter().enumerate() {
             let name = pieces.name(&chunk_name(part, set, index));
-            let version = chunk.as_ref().and_then(|c| c.metadata.resource_version.clone());
+            let version = chunk
+                .as_ref()
+                .and_then(|c| c.metadata.resource_version.clone());
             versions.insert((kind(part), name), version);
         }
     }
     let octets = |chunks: Vec<Option<Chunk>>| -> Vec<Vec<u8>> {
-        chunks.into_iter().flatten().map(|chunk| chunk.octets).collect()
+        chunks
+            .into_iter()
+            .flatten()
+            .map(|chunk| chunk.octets)
+            .collect()
     };
-    Ok(match Snapshot::decode(&head.current, &octets(config), &octets(keys)) {
-        Ok(snapshot) => CurrentSet::Intact(Arc::new(snapshot)),
-        // The hash has been found right before it was parsed.
-        Err(DecodeError::Parse { .. }) => CurrentSet::Other,
-        Err(error) => CurrentSet::Broken(error.to_string()),
-    })
+    Ok(
+        match Snapshot::decode(&head.current, &octets(config), &octets(keys)) {
+            Ok(snapshot) => CurrentSet::Intact(Arc::new(snapshot)),
+            // The hash has been found right before it was parsed.
+            Err(DecodeError::Parse { .. }) => CurrentSet::Other,
+            Err(error) => CurrentSet::Broken(error.to_string()),
+        },
+    )
 }
 
 /// A head of a newer schema is read as far as it can be: which set is current does not change its

@@ -37,13 +37,22 @@ impl Desired {
 
     /// Identifies the object and what it shall be, to remember that it has been applied.
     pub(super) fn mark(&self) -> (String, String) {
-        (format!("{}/{}", self.resource.kind, self.name), self.hash.clone())
+        (
+            format!("{}/{}", self.resource.kind, self.name),
+            self.hash.clone(),
+        )
     }
 
     /// Whether a live object is already like this.
     pub(super) fn is(&self, live: &DynamicObject) -> bool {
         let same_hash = live.annotations().get(APPLIED) == Some(&self.hash);
-        same_hash && serde_json::to_value(live).is_ok_and(|live| compare::holds(&self.body, &live))
+        same_hash
+            && serde_json::to_value(live).is_ok_and(|mut live| {
+                // Objects in a list come without them.
+                live["apiVersion"] = self.body["apiVersion"].clone();
+                live["kind"] = self.body["kind"].clone();
+                compare::holds(&self.body, &live)
+            })
     }
 }
 
@@ -66,11 +75,15 @@ where
 {
     let mut body = serde_json::to_value(object)?;
     let octets = digest(&SHA256, body.to_string().as_bytes());
-    let hash = octets.as_ref().iter().take(8).fold(String::new(), |mut hex, octet| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{octet:02x}");
-        hex
-    });
+    let hash = octets
+        .as_ref()
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut hex, octet| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{octet:02x}");
+            hex
+        });
     body["metadata"]["annotations"][APPLIED] = Value::String(hash.clone());
     Ok(Desired {
         resource: ApiResource::erase::<K>(&()),
@@ -95,5 +108,7 @@ pub(super) async fn apply(
     }
     site.writes.one()?;
     let params = PatchParams::apply(names::MANAGER).force();
-    Ok(api.patch(&desired.name, &params, &Patch::Apply(&desired.body)).await?)
+    Ok(api
+        .patch(&desired.name, &params, &Patch::Apply(&desired.body))
+        .await?)
 }

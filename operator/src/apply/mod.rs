@@ -17,10 +17,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client, Resource};
+use postern_config::SCHEMA;
 use postern_config::Snapshot;
 use postern_config::chunks::{EncodeError, Encoded, short};
 use postern_config::head::{Head, SetHash};
-use postern_config::SCHEMA;
 use postern_crds::MailGateway;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -107,7 +107,9 @@ impl Site<'_> {
 /// The object, when another installation or nobody of us has made it.
 fn foreign(kind: &str, found: &ObjectMeta, ours: &ObjectKey) -> Option<Child> {
     let annotations = found.annotations.as_ref();
-    let installation = annotations.and_then(|a| a.get(names::INSTALLATION)).cloned();
+    let installation = annotations
+        .and_then(|a| a.get(names::INSTALLATION))
+        .cloned();
     (installation.as_deref() != Some(&*ours.to_string())).then(|| Child {
         kind: kind.to_owned(),
         name: found.name.clone().unwrap_or_default(),
@@ -125,7 +127,10 @@ pub async fn still_foreign(
     child: &Child,
     ours: &ObjectKey,
 ) -> kube::Result<Option<Child>> {
-    let pieces = [ApiResource::erase::<ConfigMap>(&()), ApiResource::erase::<Secret>(&())];
+    let pieces = [
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Secret>(&()),
+    ];
     let mut kinds = owned_kinds().into_iter().chain(pieces);
     let Some(resource) = kinds.find(|resource| resource.kind == child.kind) else {
         return Ok(None);
@@ -150,7 +155,10 @@ impl Memory {
     /// Nothing but what stands in the cluster.
     #[must_use]
     pub fn of(live: Option<Live>) -> Self {
-        Self { live, ..Self::default() }
+        Self {
+            live,
+            ..Self::default()
+        }
     }
 }
 
@@ -202,7 +210,11 @@ pub async fn apply_snapshot(
     acknowledged: bool,
     memory: &mut Memory,
 ) -> Result<Option<Timestamp>, ApplyError> {
-    if memory.live.as_ref().is_some_and(|live| is_current(live, snapshot)) {
+    if memory
+        .live
+        .as_ref()
+        .is_some_and(|live| is_current(live, snapshot))
+    {
         return Ok(None);
     }
     let encoded = encode(snapshot.clone()).await?;
@@ -210,9 +222,22 @@ pub async fn apply_snapshot(
     match plan(memory.live.as_ref(), &encoded.hash, acknowledged, now) {
         Plan::Nothing => Ok(None),
         Plan::Wait { until } => Ok(Some(until)),
-        Plan::Write { set, previous, generation } => {
-            let current = SetHash { set, hash: encoded.hash.clone() };
-            let head = Head { schema: SCHEMA, requires: vec![], generation, current, previous };
+        Plan::Write {
+            set,
+            previous,
+            generation,
+        } => {
+            let current = SetHash {
+                set,
+                hash: encoded.hash.clone(),
+            };
+            let head = Head {
+                schema: SCHEMA,
+                requires: vec![],
+                generation,
+                current,
+                previous,
+            };
             let snapshot = Arc::new(snapshot.clone());
             // What stands in the cluster is not known until the write has come to its end.
             let live = memory.live.take();
@@ -227,14 +252,19 @@ pub async fn apply_snapshot(
 
 fn is_current(live: &Live, snapshot: &Snapshot) -> bool {
     let schema = live.head.as_ref().map(|head| head.schema);
-    schema == Some(SCHEMA) && live.snapshot().is_some_and(|current| **current == *snapshot)
+    schema == Some(SCHEMA)
+        && live
+            .snapshot()
+            .is_some_and(|current| **current == *snapshot)
 }
 
 async fn encode(snapshot: Snapshot) -> Result<Encoded, ApplyError> {
     // Compressing a large snapshot takes longer than a task may hold its thread.
     match tokio::task::spawn_blocking(move || snapshot.encode()).await {
         Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(error @ EncodeError::TooLarge { .. })) => Err(ApplyError::TooLarge(error.to_string())),
+        Ok(Err(error @ EncodeError::TooLarge { .. })) => {
+            Err(ApplyError::TooLarge(error.to_string()))
+        }
         Ok(Err(error)) => Err(ApplyError::Encode(error.to_string())),
         Err(error) => Err(ApplyError::Encode(error.to_string())),
     }
@@ -256,7 +286,9 @@ async fn apply_object(
     }
     let written = manifests::apply(site, desired, live.is_some()).await?;
     info!(gateway = %site.key, object, "applied");
-    memory.settled.insert(object, (hash, written.metadata.resource_version));
+    memory
+        .settled
+        .insert(object, (hash, written.metadata.resource_version));
     Ok(())
 }
 
@@ -265,9 +297,15 @@ async fn generate_missing(site: &Site<'_>, wanted: &[Generate]) -> Result<(), Ap
     for wanted in wanted {
         let kind = wanted.kind.clone();
         let pair = tokio::task::spawn_blocking(move || generate(&kind, Timestamp::now()));
-        let pair = pair.await.map_err(|error| ApplyError::Encode(error.to_string()))??;
+        let pair = pair
+            .await
+            .map_err(|error| ApplyError::Encode(error.to_string()))??;
         let text = |key: &str, value: String| (key.to_owned(), ByteString(value.into_bytes()));
-        let data = [text("tls.crt", pair.chain_pem), text("tls.key", pair.key_pem)].into();
+        let data = [
+            text("tls.crt", pair.chain_pem),
+            text("tls.key", pair.key_pem),
+        ]
+        .into();
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(wanted.name.name.clone()),

@@ -54,22 +54,37 @@ pub enum Plan {
 #[must_use]
 pub fn plan(live: Option<&Live>, hash: &str, acknowledged: bool, now: Timestamp) -> Plan {
     let Some(live) = live else {
-        return Plan::Write { set: Set::A, previous: None, generation: 1 };
+        return Plan::Write {
+            set: Set::A,
+            previous: None,
+            generation: 1,
+        };
     };
     let Some(head) = &live.head else {
         // Nobody can boot from a head that cannot be read, whatever the sets hold.
-        return Plan::Write { set: Set::A, previous: None, generation: 1 };
+        return Plan::Write {
+            set: Set::A,
+            previous: None,
+            generation: 1,
+        };
     };
     let generation = head.generation.saturating_add(1);
     if let CurrentSet::Broken(_) = live.current {
         // Nobody boots the current set, somebody may boot the previous one: that one stays.
         let (set, previous) = (head.current.set, head.previous.clone());
-        return Plan::Write { set, previous, generation };
+        return Plan::Write {
+            set,
+            previous,
+            generation,
+        };
     }
     if head.current.hash == hash && head.schema == SCHEMA {
         return Plan::Nothing;
     }
-    let free_at = live.written_at.unwrap_or(now).saturating_add(PREVIOUS_IS_KEPT);
+    let free_at = live
+        .written_at
+        .unwrap_or(now)
+        .saturating_add(PREVIOUS_IS_KEPT);
     match free_at {
         Ok(until) if head.previous.is_some() && !acknowledged && now < until => {
             Plan::Wait { until }
@@ -94,7 +109,10 @@ pub(super) async fn write(
     (set, head): (Set, Head),
 ) -> Result<Live, ApplyError> {
     let pieces = Pieces::of(site.client, &site.key);
-    let writer = Writer { site, pieces: &pieces };
+    let writer = Writer {
+        site,
+        pieces: &pieces,
+    };
     let config = pieces.chunks(Part::Config, set).await?;
     let keys = pieces.chunks(Part::Keys, set).await?;
     head_is_as_it_was(&pieces, live).await?;
@@ -128,7 +146,10 @@ pub(super) async fn write(
 /// Looked at after the chunks: when the head still calls the other set current, the chunks that were
 /// read are not part of a set that another leader has made current since the plan was made.
 async fn head_is_as_it_was(pieces: &Pieces, live: Option<&Live>) -> Result<(), ApplyError> {
-    let found = pieces.head().await?.and_then(|head| head.metadata.resource_version);
+    let found = pieces
+        .head()
+        .await?
+        .and_then(|head| head.metadata.resource_version);
     if found.as_deref() == live.map(|live| &*live.head_version) {
         Ok(())
     } else {
@@ -165,11 +186,22 @@ impl Writer<'_> {
         match part {
             Part::Config => {
                 let binary_data = Some(data);
-                self.put(ConfigMap { metadata, binary_data, ..ConfigMap::default() }).await
+                self.put(ConfigMap {
+                    metadata,
+                    binary_data,
+                    ..ConfigMap::default()
+                })
+                .await
             }
             Part::Keys => {
                 let type_ = Some(names::SNAPSHOT_SECRET_TYPE.to_owned());
-                self.put(Secret { metadata, type_, data: Some(data), ..Secret::default() }).await
+                self.put(Secret {
+                    metadata,
+                    type_,
+                    data: Some(data),
+                    ..Secret::default()
+                })
+                .await
             }
         }
     }
@@ -185,14 +217,22 @@ impl Writer<'_> {
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(WRITTEN_AT.to_owned(), written_at.to_string());
         let data = [(HEAD_KEY.to_owned(), head.to_json())].into();
-        self.put(ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }).await
+        self.put(ConfigMap {
+            metadata,
+            data: Some(data),
+            ..ConfigMap::default()
+        })
+        .await
     }
 
     /// Creates an object that has no resource version, replaces one that has.
     async fn put<K>(&self, object: K) -> Result<String, ApplyError>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-            + Clone + Debug + Serialize + DeserializeOwned,
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         self.site.writes.one()?;
         let api: Api<K> = Api::namespaced(self.site.client.clone(), &self.site.key.namespace);
@@ -216,7 +256,10 @@ mod tests {
     const WRITTEN: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn hash(set: Set, hash: &str) -> SetHash {
-        SetHash { set, hash: hash.to_owned() }
+        SetHash {
+            set,
+            hash: hash.to_owned(),
+        }
     }
 
     fn live(current: CurrentSet, previous: Option<SetHash>) -> Live {
@@ -276,7 +319,11 @@ mod tests {
         let previous = Some(hash(Set::A, "older"));
         let live = live(CurrentSet::Broken("gone".to_owned()), previous.clone());
         for wanted in ["old", "new"] {
-            let expected = Plan::Write { set: Set::B, previous: previous.clone(), generation: 8 };
+            let expected = Plan::Write {
+                set: Set::B,
+                previous: previous.clone(),
+                generation: 8,
+            };
             assert_eq!(plan(Some(&live), wanted, false, WRITTEN), expected);
         }
     }

@@ -30,8 +30,10 @@ impl Writes {
     /// [`Ended`] when there are no more.
     pub fn one(&self) -> Result<(), Ended> {
         let Some(left) = &self.0 else { return Ok(()) };
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .map(|_| ())
-            .map_err(|_| Ended)
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .map(|_| ())
+        .map_err(|_| Ended)
     }
 }

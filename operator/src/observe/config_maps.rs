@@ -49,7 +49,10 @@ impl ConfigMaps {
     /// Begins to follow those that are new and leaves those that are no longer named.
     pub(super) fn follow(&mut self, wanted: BTreeSet<ObjectKey>) {
         if wanted.len() > MAX {
-            warn!(wanted = wanted.len(), MAX, "too many ConfigMaps are named, the first are used");
+            warn!(
+                wanted = wanted.len(),
+                MAX, "too many ConfigMaps are named, the first are used"
+            );
         }
         let wanted: BTreeSet<ObjectKey> = wanted.into_iter().take(MAX).collect();
         self.followed.retain(|key, _| wanted.contains(key));
@@ -63,11 +66,16 @@ impl ConfigMaps {
 
     /// Whether all have answered.
     pub(super) fn seen(&self) -> bool {
-        self.followed.values().all(|f| f.source.access() != Access::Pending)
+        self.followed
+            .values()
+            .all(|f| f.source.access() != Access::Pending)
     }
 
     pub(super) fn objects(&self) -> BTreeMap<ObjectKey, Arc<ConfigMap>> {
-        self.followed.values().flat_map(|f| f.source.objects()).collect()
+        self.followed
+            .values()
+            .flat_map(|f| f.source.objects())
+            .collect()
     }
 
     fn begin(&self, key: &ObjectKey) -> Followed {
@@ -94,7 +102,9 @@ pub(super) fn named(routes: &BTreeMap<ObjectKey, Arc<Own<MailRoute>>>) -> BTreeS
     });
     read.flat_map(|(key, route)| {
         let backends = route.spec.rules.iter().flat_map(|rule| &rule.backends);
-        let references = backends.filter_map(|b| b.tls.as_ref()).flat_map(|tls| &tls.ca_refs);
+        let references = backends
+            .filter_map(|b| b.tls.as_ref())
+            .flat_map(|tls| &tls.ca_refs);
         references.map(|r| ObjectKey::new(r.namespace_or(&key.namespace), &*r.name))
     })
     .collect()

@@ -1,8 +1,8 @@
 //! What is kept of each observed object: the part that somebody reads, and nothing else, so that
 //! the memory of the operator follows its own objects and not the cluster's.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use postern_config::CertificateKey;
@@ -87,12 +87,19 @@ pub(super) fn piece<K>(object: PartialObjectMeta<K>) -> Piece {
     Piece(metadata)
 }
 
-/// A whole object of ours; of the status only a Service's is read (its addresses).
+/// A whole object of ours; of the status only a Service's load balancer is read.
 pub(super) fn owned(mut object: DynamicObject) -> DynamicObject {
     object.metadata.managed_fields = None;
-    let is_service = object.types.as_ref().is_some_and(|t| t.kind == "Service");
-    if let (false, Some(data)) = (is_service, object.data.as_object_mut()) {
-        data.remove("status");
+    if let Some(data) = object.data.as_object_mut() {
+        let balancer = data
+            .remove("status")
+            .and_then(|mut status| status.get_mut("loadBalancer").map(serde_json::Value::take));
+        if let Some(balancer) = balancer {
+            data.insert(
+                "status".to_owned(),
+                serde_json::json!({"loadBalancer": balancer}),
+            );
+        }
     }
     object
 }
@@ -115,7 +122,11 @@ pub(super) fn generated(secret: Secret) -> Generated {
 pub(super) fn pod(pod: core::Pod) -> Pod {
     let metadata = pod.metadata;
     let key = ObjectKey::of(&metadata);
-    let gateway = metadata.labels.as_ref().and_then(|l| l.get(names::GATEWAY)).cloned();
+    let gateway = metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(names::GATEWAY))
+        .cloned();
     let status = pod.status.unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
     Pod {
@@ -123,7 +134,9 @@ pub(super) fn pod(pod: core::Pod) -> Pod {
         gateway_label: gateway.unwrap_or_default(),
         uid: metadata.uid.unwrap_or_default(),
         address: status.pod_ip.and_then(|ip| ip.parse().ok()),
-        ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+        ready: conditions
+            .iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True"),
         terminating: metadata.deletion_timestamp.is_some(),
     }
 }

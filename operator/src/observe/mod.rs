@@ -17,10 +17,10 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::{NamespaceResourceScope, Resource};
 use kube::runtime::watcher::Config;
-use kube::Client;
 use postern_config::Snapshot;
 use postern_crds::{MailGateway, MailPolicy, MailRoute};
 use serde::de::DeserializeOwned;
@@ -36,12 +36,15 @@ use crate::world::{
 };
 use config_maps::ConfigMaps;
 use kept::{Generated, Piece, Pod};
-use source::{Sent, Watch};
 pub use source::{Access, Bell, Own, Source};
+use source::{Sent, Watch};
 
 /// The types of Secrets that are held.
-const SECRET_TYPES: [&str; 3] =
-    ["kubernetes.io/tls", "kubernetes.io/basic-auth", "postern.dev/credentials"];
+const SECRET_TYPES: [&str; 3] = [
+    "kubernetes.io/tls",
+    "kubernetes.io/basic-auth",
+    "postern.dev/credentials",
+];
 
 /// All watches of an operator. They end when it is dropped.
 pub struct Observer {
@@ -95,7 +98,9 @@ impl Observer {
             watches: JoinSet::new(),
         };
         let grants = Source::default();
-        start.watches.spawn(grants::follow(client.clone(), grants.clone(), bell.clone()));
+        start
+            .watches
+            .spawn(grants::follow(client.clone(), grants.clone(), bell.clone()));
         Self {
             options: Arc::clone(options),
             gateways: start.everywhere(Sent::<MailGateway>::into_own),
@@ -105,8 +110,12 @@ impl Observer {
             services: start.everywhere(kept::service),
             grants,
             config_maps: ConfigMaps::new(client, bell),
-            secrets: scopes(&options.secret_namespaces).map(|ns| start.secrets(ns)).collect(),
-            infra: scopes(&options.gateway_namespaces).map(|ns| start.infra(ns)).collect(),
+            secrets: scopes(&options.secret_namespaces)
+                .map(|ns| start.secrets(ns))
+                .collect(),
+            infra: scopes(&options.gateway_namespaces)
+                .map(|ns| start.infra(ns))
+                .collect(),
             _watches: start.watches,
         }
     }
@@ -188,7 +197,11 @@ impl Observer {
     pub fn pods(&self) -> BTreeMap<ObjectKey, Vec<Arc<Pod>>> {
         let gateways = self.by_label();
         let mut pods: BTreeMap<ObjectKey, Vec<Arc<Pod>>> = BTreeMap::new();
-        for pod in self.infra.iter().flat_map(|scope| scope.pods.objects().into_values()) {
+        for pod in self
+            .infra
+            .iter()
+            .flat_map(|scope| scope.pods.objects().into_values())
+        {
             let label = ObjectKey::new(&*pod.key.namespace, &*pod.gateway_label);
             if let Some(gateway) = gateways.get(&label) {
                 pods.entry(gateway.clone()).or_default().push(pod);
@@ -200,7 +213,8 @@ impl Observer {
     /// The gateways by namespace and label, which is not always the name.
     fn by_label(&self) -> BTreeMap<ObjectKey, ObjectKey> {
         let gateways = self.gateways.objects().into_keys();
-        let label = |key: &ObjectKey| ObjectKey::new(&*key.namespace, names::gateway_label(&key.name));
+        let label =
+            |key: &ObjectKey| ObjectKey::new(&*key.namespace, names::gateway_label(&key.name));
         gateways.map(|key| (label(&key), key)).collect()
     }
 
@@ -228,25 +242,34 @@ impl Observer {
     #[must_use]
     pub fn generated_for(&self, uid: &str) -> BTreeSet<ObjectKey> {
         let ours = self.our_generated();
-        let serves = ours.into_iter().filter(|(_, generated)| generated.serves == uid);
+        let serves = ours
+            .into_iter()
+            .filter(|(_, generated)| generated.serves == uid);
         serves.map(|(key, _)| key).collect()
     }
 
     fn our_generated(&self) -> BTreeMap<ObjectKey, Arc<Generated>> {
         let installation = self.options.installation.to_string();
-        let all = self.infra.iter().flat_map(|scope| scope.generated.objects());
+        let all = self
+            .infra
+            .iter()
+            .flat_map(|scope| scope.generated.objects());
         all.filter(|(_, generated)| generated.installation.as_deref() == Some(&*installation))
             .collect()
     }
 
     fn generated_pairs(&self) -> BTreeMap<ObjectKey, postern_config::CertificateKey> {
         let pairs = self.our_generated().into_iter();
-        pairs.filter_map(|(key, generated)| Some((key, generated.pair.clone()?))).collect()
+        pairs
+            .filter_map(|(key, generated)| Some((key, generated.pair.clone()?)))
+            .collect()
     }
 
     fn namespace_labels(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let namespaces = self.namespaces.objects().into_iter();
-        namespaces.map(|(key, labels)| (key.name, (*labels).clone())).collect()
+        namespaces
+            .map(|(key, labels)| (key.name, (*labels).clone()))
+            .collect()
     }
 
     fn reference_grants(&self) -> Option<BTreeMap<ObjectKey, Arc<ReferenceGrant>>> {
@@ -254,12 +277,19 @@ impl Observer {
             return None;
         }
         let grants = self.grants.objects().into_iter();
-        Some(grants.filter_map(|(key, grant)| Some((key, Arc::new((*grant).clone()?)))).collect())
+        Some(
+            grants
+                .filter_map(|(key, grant)| Some((key, Arc::new((*grant).clone()?))))
+                .collect(),
+        )
     }
 
     fn scoped_secrets(&self) -> Scoped<world::Secret> {
         let granted = |scope: &SecretScope| {
-            scope.sources.iter().all(|source| source.access() == Access::Granted)
+            scope
+                .sources
+                .iter()
+                .all(|source| source.access() == Access::Granted)
         };
         let scopes: Vec<&SecretScope> = self.secrets.iter().filter(|s| granted(s)).collect();
         Scoped {
@@ -275,9 +305,17 @@ impl Observer {
     #[must_use]
     pub fn permitted_infra(&self) -> Namespaces {
         let granted = |scope: &&InfraScope| {
-            scope.accesses().into_iter().all(|access| access == Access::Granted)
+            scope
+                .accesses()
+                .into_iter()
+                .all(|access| access == Access::Granted)
         };
-        namespaces(self.infra.iter().filter(granted).map(|scope| scope.namespace.as_deref()))
+        namespaces(
+            self.infra
+                .iter()
+                .filter(granted)
+                .map(|scope| scope.namespace.as_deref()),
+        )
     }
 
     fn children(&self, known: &Known) -> BTreeMap<ObjectKey, Vec<Child>> {
@@ -285,15 +323,24 @@ impl Observer {
         let mut children = known.foreign.clone();
         let mut add = |kind: &str, metadata: &ObjectMeta| {
             if let Some(gateway) = label(metadata).and_then(|label| gateways.get(&label)) {
-                children.entry(gateway.clone()).or_default().push(child(kind, metadata));
+                children
+                    .entry(gateway.clone())
+                    .or_default()
+                    .push(child(kind, metadata));
             }
         };
         for scope in &self.infra {
             for (kind, source) in &scope.objects {
-                source.objects().values().for_each(|object| add(kind, &object.metadata));
+                source
+                    .objects()
+                    .values()
+                    .for_each(|object| add(kind, &object.metadata));
             }
             for (kind, source) in &scope.pieces {
-                source.objects().values().for_each(|piece| add(kind, &piece.0));
+                source
+                    .objects()
+                    .values()
+                    .for_each(|piece| add(kind, &piece.0));
             }
         }
         children
@@ -304,7 +351,10 @@ impl InfraScope {
     fn accesses(&self) -> Vec<Access> {
         let objects = self.objects.iter().map(|(_, source)| source.access());
         let pieces = self.pieces.iter().map(|(_, source)| source.access());
-        objects.chain(pieces).chain([self.generated.access(), self.pods.access()]).collect()
+        objects
+            .chain(pieces)
+            .chain([self.generated.access(), self.pods.access()])
+            .collect()
     }
 }
 
@@ -433,7 +483,9 @@ where
     Object<K>: Clone,
 {
     let objects = source.objects().into_iter();
-    objects.map(|(key, own)| (key, own.object.clone())).collect()
+    objects
+        .map(|(key, own)| (key, own.object.clone()))
+        .collect()
 }
 
 /// Namespace and label of an object's gateway.
@@ -447,6 +499,8 @@ fn child(kind: &str, metadata: &ObjectMeta) -> Child {
     Child {
         kind: kind.to_owned(),
         name: metadata.name.clone().unwrap_or_default(),
-        installation: annotations.and_then(|a| a.get(names::INSTALLATION)).cloned(),
+        installation: annotations
+            .and_then(|a| a.get(names::INSTALLATION))
+            .cloned(),
     }
 }

@@ -170,7 +170,11 @@ where
     pub(super) async fn follow(self) {
         loop {
             let lost = self.follow_while_served().await;
-            debug!(url = self.api.resource_url(), ?lost, "cannot be seen, asking again");
+            debug!(
+                url = self.api.resource_url(),
+                ?lost,
+                "cannot be seen, asking again"
+            );
             tokio::time::sleep(ASK_AGAIN).await;
         }
     }
@@ -239,13 +243,17 @@ where
 }
 
 fn lost(error: &watcher::Error) -> Option<Access> {
-    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    use watcher::Error::{
+        InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
+    };
     let code = match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
         | WatchFailed(kube::Error::Api(status))
         | WatchError(status) => status.code,
-        InitialListFailed(_) | WatchStartFailed(_) | WatchFailed(_) | NoResourceVersion => return None,
+        InitialListFailed(_) | WatchStartFailed(_) | WatchFailed(_) | NoResourceVersion => {
+            return None;
+        }
     };
     match code {
         403 => Some(Access::Denied),
@@ -256,7 +264,9 @@ fn lost(error: &watcher::Error) -> Option<Access> {
 
 fn pause(errors: u32) -> Duration {
     let (first, last) = PAUSES;
-    first.saturating_mul(1 << errors.saturating_sub(1).min(16)).min(last)
+    first
+        .saturating_mul(1 << errors.saturating_sub(1).min(16))
+        .min(last)
 }
 
 /// An object of one of our kinds that need not have the shape of its kind: one such object must

@@ -11,18 +11,32 @@ use crate::translation::{Conditions, Verdict};
 const MAX_MESSAGE: usize = 32_768;
 
 /// All conditions of one object, listener, parent or ancestor.
-pub(super) fn of(conditions: &Conditions, programmed: Programmed, generation: i64) -> Vec<Condition> {
+pub(super) fn of(
+    conditions: &Conditions,
+    programmed: Programmed,
+    generation: i64,
+) -> Vec<Condition> {
     let mut list = vec![of_verdict(ACCEPTED, &conditions.accepted, generation)];
     if let Some(resolved) = &conditions.resolved_refs {
         list.push(of_verdict(RESOLVED_REFS, resolved, generation));
     }
-    let Programmed { status, reason, message } = programmed;
+    let Programmed {
+        status,
+        reason,
+        message,
+    } = programmed;
     list.push(condition(PROGRAMMED, status, &reason, &message, generation));
     list
 }
 
 fn of_verdict(type_: &str, verdict: &Verdict, generation: i64) -> Condition {
-    condition(type_, verdict.status, verdict.reason, &verdict.message, generation)
+    condition(
+        type_,
+        verdict.status,
+        verdict.reason,
+        &verdict.message,
+        generation,
+    )
 }
 
 fn condition(type_: &str, status: bool, reason: &str, message: &str, generation: i64) -> Condition {
@@ -40,9 +54,8 @@ fn condition(type_: &str, status: bool, reason: &str, message: &str, generation:
 /// else now.
 pub(super) fn keep_times(conditions: &mut [Condition], before: &[Condition], now: Timestamp) {
     for condition in conditions {
-        let same = |old: &&Condition| {
-            old.type_ == condition.type_ && old.status == condition.status
-        };
+        let same =
+            |old: &&Condition| old.type_ == condition.type_ && old.status == condition.status;
         condition.last_transition_time = match before.iter().find(same) {
             Some(old) => old.last_transition_time.clone(),
             None => Time(now),
@@ -53,7 +66,10 @@ pub(super) fn keep_times(conditions: &mut [Condition], before: &[Condition], now
 /// Whether one of them has judged a later generation than ours: our cache is behind, and what we
 /// know must not be written.
 pub(super) fn judged_later(conditions: &[Condition], generation: i64) -> bool {
-    conditions.iter().any(|c| c.observed_generation.is_some_and(|judged| judged > generation))
+    conditions.iter().any(|c| {
+        c.observed_generation
+            .is_some_and(|judged| judged > generation)
+    })
 }
 
 /// The condition of that type.
@@ -72,7 +88,10 @@ pub(super) fn was_true(conditions: &[Condition], type_: &str, generation: i64) -
 /// writes the same, and none takes back what another has written.
 pub(super) fn worst<'a>(own: &mut [Condition], others: impl Iterator<Item = &'a [Condition]>) {
     for other in others {
-        for condition in own.iter_mut().filter(|condition| condition.status == "True") {
+        for condition in own
+            .iter_mut()
+            .filter(|condition| condition.status == "True")
+        {
             if let Some(worse) = find(other, &condition.type_).filter(|c| c.status != "True") {
                 condition.status.clone_from(&worse.status);
                 condition.reason.clone_from(&worse.reason);

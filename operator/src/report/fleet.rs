@@ -85,11 +85,19 @@ pub struct Programmed {
 
 impl Programmed {
     fn no(reason: &str, message: impl Into<String>) -> Self {
-        Self { status: false, reason: reason.to_owned(), message: message.into() }
+        Self {
+            status: false,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
     }
 
     fn yes(message: impl Into<String>) -> Self {
-        Self { status: true, reason: "Programmed".to_owned(), message: message.into() }
+        Self {
+            status: true,
+            reason: "Programmed".to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -132,14 +140,23 @@ pub fn of_gateway(programming: &Programming, progress: &Progress, fleet: &Fleet)
         return Programmed::no("NoReadyPods", format!("{count}: {why}"));
     }
     if let Some((pod, reason)) = fleet.rejected.first() {
-        return Programmed::no("SnapshotRejected", format!("{count}; {pod} refuses it: {reason}"));
+        return Programmed::no(
+            "SnapshotRejected",
+            format!("{count}; {pod} refuses it: {reason}"),
+        );
     }
     if !fleet.unreachable.is_empty() {
         let names = some(&fleet.unreachable);
-        return Programmed::no("PodsUnreachable", format!("{count}; no answer from {names}"));
+        return Programmed::no(
+            "PodsUnreachable",
+            format!("{count}; no answer from {names}"),
+        );
     }
     if waits {
-        return Programmed::no("Pending", format!("{count}; a newer snapshot waits for them"));
+        return Programmed::no(
+            "Pending",
+            format!("{count}; a newer snapshot waits for them"),
+        );
     }
     if !fleet.all_run_it() {
         return Programmed::no("Pending", count);
@@ -176,9 +193,14 @@ pub fn of_object(programming: &Programming, journey: Journey<'_>) -> Programmed 
         Programming::Partial { reason, message } => Some((reason, message)),
         Programming::Whole => None,
     };
-    let confirmed = journey.confirmed.is_some_and(|live| live >= journey.generation);
+    let confirmed = journey
+        .confirmed
+        .is_some_and(|live| live >= journey.generation);
     if !confirmed && let Some((pod, reason)) = journey.fleet.rejected.first() {
-        return Programmed::no("SnapshotRejected", format!("Pod {pod} refuses it: {reason}"));
+        return Programmed::no(
+            "SnapshotRejected",
+            format!("Pod {pod} refuses it: {reason}"),
+        );
     }
     if !confirmed && !journey.was {
         return match journey.fleet.ready {
@@ -188,14 +210,21 @@ pub fn of_object(programming: &Programming, journey: Journey<'_>) -> Programmed 
     }
     match partial {
         None => Programmed::yes("All ready pods have run it"),
-        Some((reason, message)) => {
-            Programmed { status: true, reason: (*reason).to_owned(), message: message.clone() }
-        }
+        Some((reason, message)) => Programmed {
+            status: true,
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+        },
     }
 }
 
 fn some(names: &[String]) -> String {
-    let mut text = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > NAMED {
         // Writing to a String cannot fail.
         let _ = write!(text, " and {} more", names.len() - NAMED);
@@ -210,7 +239,12 @@ mod tests {
     const WRITTEN: &str = "9f2c1234abcd";
 
     fn fleet(ready: usize, acknowledged: usize) -> Fleet {
-        Fleet { pods: ready, ready, acknowledged, ..Fleet::default() }
+        Fleet {
+            pods: ready,
+            ready,
+            acknowledged,
+            ..Fleet::default()
+        }
     }
 
     fn gateway(fleet: &Fleet) -> (bool, String, String) {
@@ -223,13 +257,19 @@ mod tests {
     fn a_gateway_is_programmed_when_every_ready_pod_runs_the_snapshot() {
         let (status, reason, message) = gateway(&fleet(3, 3));
         assert!(status);
-        assert_eq!((&*reason, &*message), ("Programmed", "3/3 pods run 9f2c1234"));
+        assert_eq!(
+            (&*reason, &*message),
+            ("Programmed", "3/3 pods run 9f2c1234")
+        );
         assert!(!gateway(&fleet(3, 2)).0);
     }
 
     #[test]
     fn a_gateway_without_ready_pods_says_so() {
-        let none = Fleet { pods: 2, ..Fleet::default() };
+        let none = Fleet {
+            pods: 2,
+            ..Fleet::default()
+        };
         let (status, reason, message) = gateway(&none);
         assert!(!status);
         assert_eq!(reason, "NoReadyPods");
@@ -238,7 +278,10 @@ mod tests {
 
     #[test]
     fn a_pod_that_does_not_answer_is_named() {
-        let one = Fleet { unreachable: vec!["edge-2".into()], ..fleet(2, 1) };
+        let one = Fleet {
+            unreachable: vec!["edge-2".into()],
+            ..fleet(2, 1)
+        };
         let (status, reason, message) = gateway(&one);
         assert!(!status);
         assert_eq!(reason, "PodsUnreachable");
@@ -247,20 +290,27 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_with_its_reason() {
-        let one = Fleet { rejected: vec![("edge-1".into(), "hash".into())], ..fleet(2, 1) };
+        let one = Fleet {
+            rejected: vec![("edge-1".into(), "hash".into())],
+            ..fleet(2, 1)
+        };
         assert_eq!(gateway(&one).1, "SnapshotRejected");
     }
 
     fn journey(fleet: &Fleet, confirmed: Option<i64>, was: bool) -> Journey<'_> {
-        Journey { generation: 3, confirmed, was, fleet }
+        Journey {
+            generation: 3,
+            confirmed,
+            was,
+            fleet,
+        }
     }
 
     #[test]
     fn an_object_is_programmed_once_its_generation_or_a_later_one_is_confirmed() {
         let fleet = fleet(2, 1);
-        let status = |confirmed, was| {
-            of_object(&Programming::Whole, journey(&fleet, confirmed, was)).status
-        };
+        let status =
+            |confirmed, was| of_object(&Programming::Whole, journey(&fleet, confirmed, was)).status;
         assert!(status(Some(3), false));
         assert!(status(Some(4), false));
         assert!(!status(Some(2), false));
@@ -271,10 +321,12 @@ mod tests {
 
     #[test]
     fn a_rejected_snapshot_takes_back_what_is_not_confirmed() {
-        let fleet = Fleet { rejected: vec![("edge-1".into(), "why".into())], ..fleet(2, 1) };
-        let reason = |confirmed| {
-            of_object(&Programming::Whole, journey(&fleet, confirmed, true)).reason
+        let fleet = Fleet {
+            rejected: vec![("edge-1".into(), "why".into())],
+            ..fleet(2, 1)
         };
+        let reason =
+            |confirmed| of_object(&Programming::Whole, journey(&fleet, confirmed, true)).reason;
         assert_eq!(reason(None), "SnapshotRejected");
         assert_eq!(reason(Some(3)), "Programmed");
     }

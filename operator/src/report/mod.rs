@@ -67,25 +67,44 @@ impl Reporter<'_> {
         translation: &Translation,
         gateways: &BTreeMap<ObjectKey, Gateway>,
     ) -> usize {
-        let builder = Builder { controller: self.controller, gateways, now: Timestamp::now() };
-        let mut failed = self.write::<MailGateway>(gateway_changes(&builder, objects, translation)).await;
-        failed += self.write::<MailRoute>(route_changes(&builder, objects, translation)).await;
-        failed + self.write::<MailPolicy>(policy_changes(&builder, objects, translation)).await
+        let builder = Builder {
+            controller: self.controller,
+            gateways,
+            now: Timestamp::now(),
+        };
+        let mut failed = self
+            .write::<MailGateway>(gateway_changes(&builder, objects, translation))
+            .await;
+        failed += self
+            .write::<MailRoute>(route_changes(&builder, objects, translation))
+            .await;
+        failed
+            + self
+                .write::<MailPolicy>(policy_changes(&builder, objects, translation))
+                .await
     }
 
     async fn write<K>(&self, changes: Vec<Change>) -> usize
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone + Debug + DeserializeOwned,
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
         let writes = stream::iter(changes).map(|change| self.write_one::<K>(change));
-        writes.buffer_unordered(WRITERS).filter(|written| std::future::ready(!written)).count().await
+        writes
+            .buffer_unordered(WRITERS)
+            .filter(|written| std::future::ready(!written))
+            .count()
+            .await
     }
 
     async fn write_one<K>(&self, change: Change) -> bool
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone + Debug + DeserializeOwned,
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
         if self.writes.one().is_err() {
             return false;
@@ -96,7 +115,10 @@ impl Reporter<'_> {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        match api.patch_status(&change.key.name, &params, &Patch::Merge(&change.body)).await {
+        match api
+            .patch_status(&change.key.name, &params, &Patch::Merge(&change.body))
+            .await
+        {
             Ok(_) => true,
             // It has changed or is gone: the watch tells, and the next pass judges it anew.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {

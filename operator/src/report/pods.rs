@@ -97,7 +97,9 @@ impl Asker {
         let mut left = std::mem::take(&mut self.asked);
         for (pod, wanted) in asked {
             let Some(address) = pod.address else { continue };
-            let known = left.remove(&pod.uid).filter(|asked| asked.address == address);
+            let known = left
+                .remove(&pod.uid)
+                .filter(|asked| asked.address == address);
             let asked = known.unwrap_or_else(|| self.begin(address));
             asked.wanted.send_if_modified(|now| {
                 let changed = now != wanted;
@@ -111,7 +113,9 @@ impl Asker {
     /// What is known of the pod of that uid.
     pub(super) fn answer(&self, uid: &str) -> Answer {
         let asked = self.asked.get(uid);
-        asked.map(|asked| lock(&asked.answer).clone()).unwrap_or_default()
+        asked
+            .map(|asked| lock(&asked.answer).clone())
+            .unwrap_or_default()
     }
 
     fn begin(&self, address: IpAddr) -> Asked {
@@ -124,7 +128,12 @@ impl Asker {
             answer: Arc::clone(&answer),
             bell: self.bell.clone(),
         };
-        Asked { address, wanted, answer, task: tokio::spawn(questions.ask()) }
+        Asked {
+            address,
+            wanted,
+            answer,
+            task: tokio::spawn(questions.ask()),
+        }
     }
 }
 
@@ -167,7 +176,12 @@ impl Questions {
         let mut answer = lock(&self.answer);
         let before = answer.clone();
         match configz {
-            Some(configz) => *answer = Answer { misses: 0, last: Some(configz) },
+            Some(configz) => {
+                *answer = Answer {
+                    misses: 0,
+                    last: Some(configz),
+                }
+            }
             None => answer.misses = answer.misses.saturating_add(1).min(MISSES),
         }
         if *answer != before {
@@ -178,7 +192,10 @@ impl Questions {
 
     fn runs(&self, wanted: Option<&str>) -> bool {
         let answer = lock(&self.answer);
-        let applied = answer.last.as_ref().and_then(|configz| configz.applied.as_ref());
+        let applied = answer
+            .last
+            .as_ref()
+            .and_then(|configz| configz.applied.as_ref());
         applied.is_some_and(|applied| Some(&*applied.hash) == wanted)
     }
 }
@@ -187,13 +204,18 @@ impl Http {
     async fn get(&self, address: IpAddr) -> Option<Configz> {
         let _permit = self.in_flight.acquire().await.ok()?;
         let authority = SocketAddr::new(address, postern_crds::ADMIN_PORT);
-        let uri: Uri = format!("http://{authority}{}", configz::PATH).parse().ok()?;
+        let uri: Uri = format!("http://{authority}{}", configz::PATH)
+            .parse()
+            .ok()?;
         let answer = async {
             let response = self.client.get(uri).await.ok()?;
             if !response.status().is_success() {
                 return None;
             }
-            let body = Limited::new(response.into_body(), ANSWER).collect().await.ok()?;
+            let body = Limited::new(response.into_body(), ANSWER)
+                .collect()
+                .await
+                .ok()?;
             serde_json::from_slice(&body.to_bytes()).ok()
         };
         tokio::time::timeout(TIMEOUT, answer).await.ok().flatten()

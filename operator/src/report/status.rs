@@ -68,7 +68,9 @@ impl Builder<'_> {
         MailGatewayStatus {
             conditions: conditions(&wanted.conditions, &live.conditions),
             listeners: wanted.listeners.iter().map(listener).collect(),
-            addresses: known.map(|known| known.addresses.clone()).unwrap_or_default(),
+            addresses: known
+                .map(|known| known.addresses.clone())
+                .unwrap_or_default(),
             replicas: known.map(|known| count(known.fleet.pods)),
             selector: known.map(|known| known.selector.clone()),
             snapshot: known.and_then(|known| match &known.progress {
@@ -109,7 +111,10 @@ impl Builder<'_> {
         }
         let entries = || parents.iter().map(|parent| &*parent.conditions);
         let conditions = self.top(&wanted.conditions, generation, entries(), foreign);
-        MailRouteStatus { conditions: self.finish(conditions, &live.conditions), parents }
+        MailRouteStatus {
+            conditions: self.finish(conditions, &live.conditions),
+            parents,
+        }
     }
 
     pub(super) fn policy(
@@ -140,12 +145,19 @@ impl Builder<'_> {
         }
         let entries = || ancestors.iter().map(|ancestor| &*ancestor.conditions);
         let conditions = self.top(&wanted.conditions, generation, entries(), foreign);
-        MailPolicyStatus { conditions: self.finish(conditions, &live.conditions), ancestors }
+        MailPolicyStatus {
+            conditions: self.finish(conditions, &live.conditions),
+            ancestors,
+        }
     }
 
     /// The entries that other controllers have written.
     pub(super) fn others<T: Clone>(&self, entries: &[T], controller: fn(&T) -> &String) -> Vec<T> {
-        entries.iter().filter(|entry| controller(entry) != self.controller).cloned().collect()
+        entries
+            .iter()
+            .filter(|entry| controller(entry) != self.controller)
+            .cloned()
+            .collect()
     }
 
     /// The conditions of the whole object: our judgement of it, with the worst of the entries, of
@@ -187,7 +199,12 @@ impl Builder<'_> {
         match gateway.and_then(|gateway| self.gateways.get(gateway)) {
             Some(known) => {
                 let confirmed = known.confirmed.get(object).copied();
-                let journey = Journey { generation, confirmed, was, fleet: &known.fleet };
+                let journey = Journey {
+                    generation,
+                    confirmed,
+                    was,
+                    fleet: &known.fleet,
+                };
                 fleet::of_object(&conditions.programming, journey)
             }
             None => without_gateway(&conditions.programming),
@@ -204,7 +221,10 @@ impl Builder<'_> {
         let mut conditions = conditions.clone();
         let known = gateway.and_then(|gateway| self.gateways.get(gateway));
         let refusal = known.and_then(|known| known.refused.get(&route.to_string()));
-        let resolved = conditions.resolved_refs.as_mut().filter(|resolved| resolved.status);
+        let resolved = conditions
+            .resolved_refs
+            .as_mut()
+            .filter(|resolved| resolved.status);
         if let (Some(refusal), Some(resolved)) = (refusal, resolved) {
             *resolved = Verdict {
                 status: false,
@@ -229,5 +249,9 @@ fn without_gateway(programming: &Programming) -> Programmed {
             ("Pending", "Waiting for the gateway".to_owned())
         }
     };
-    Programmed { status: false, reason: reason.to_owned(), message }
+    Programmed {
+        status: false,
+        reason: reason.to_owned(),
+        message,
+    }
 }
