@@ -176,18 +176,9 @@ async fn a_mail_is_one_trace_with_a_span_for_each_check_and_the_delivery() {
     }
     assert_eq!(transaction.attribute("smtp.reply.code"), "250");
     let resource = &transaction.resource;
-    assert_eq!(
-        resource.get("service.name").map(String::as_str),
-        Some("postern")
-    );
-    assert_eq!(
-        resource.get("k8s.namespace.name").map(String::as_str),
-        Some("mail")
-    );
-    assert_eq!(
-        resource.get("postern.gateway").map(String::as_str),
-        Some("edge")
-    );
+    assert_eq!(resource["service.name"], "postern");
+    assert_eq!(resource["k8s.namespace.name"], "mail");
+    assert_eq!(resource["postern.gateway"], "edge");
     assert!(
         !format!("{trace}").contains("alice"),
         "no local part is exported: {trace}"
