@@ -36,7 +36,8 @@ impl Leg {
         let unknown: Vec<Mailbox> = recipients
             .iter()
             .zip(&answers)
-            .filter_map(|(recipient, answer)| answer.is_none().then(|| recipient.clone()))
+            .filter(|(_, answer)| answer.is_none())
+            .map(|(recipient, _)| recipient.clone())
             .collect();
         self.shared
             .totals

@@ -1,6 +1,7 @@
 //! What comes of asking and delivering: the client's reply and a record for telemetry.
 
 use crate::telemetry::record::{Kind, SpanRecord};
+use postern_smtp::client::EnhancedCode;
 use postern_smtp::reply::Refusal;
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub struct BackendReply {
     /// Three digits.
     pub code: u16,
     /// The enhanced code (RFC 2034), when there is one.
-    pub enhanced: Option<(u8, u16, u16)>,
+    pub enhanced: Option<EnhancedCode>,
     /// The text without the enhanced code.
     pub text: String,
 }
@@ -65,7 +66,7 @@ pub struct Record {
     /// Whether the connection came from the pool.
     pub reused: bool,
     /// The last reply that decided: code and enhanced code.
-    pub reply: Option<(u16, Option<(u8, u16, u16)>)>,
+    pub reply: Option<(u16, Option<EnhancedCode>)>,
     /// `error.type`: why it failed for technical reasons; a refused mail is no error.
     pub error: Option<Cow<'static, str>>,
     /// When it began.
