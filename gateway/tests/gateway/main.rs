@@ -16,6 +16,7 @@ mod world;
 mod bad_input;
 mod changes;
 mod drain;
+mod follow;
 mod limits;
 mod proxy;
 mod stages;
