@@ -74,9 +74,11 @@ impl Leg {
             return Some(Ok(()));
         }
         let asked = verify == VerifyRecipients::Ask;
-        let who = Senders::new(self.client.ip(), &envelope.reverse_path).to(recipient);
-        if let Some(refusal) = self.shared.memory.refusal(&who, envelope, asked) {
-            return Some(Err(refusal));
+        if !self.shared.memory.has_refused_none() {
+            let who = Senders::new(self.client.ip(), &envelope.reverse_path).to(recipient);
+            if let Some(refusal) = self.shared.memory.refusal(&who, envelope, asked) {
+                return Some(Err(refusal));
+            }
         }
         if !asked {
             return Some(Ok(()));

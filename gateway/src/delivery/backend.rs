@@ -139,6 +139,7 @@ impl Deliveries {
             age: limits.age,
             idle: limits.idle,
             most: limits.idle_connections,
+            most_in_all: limits.idle_connections_in_all,
         };
         let asking = Retire {
             uses: limits.ask_uses,

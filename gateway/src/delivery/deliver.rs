@@ -17,6 +17,7 @@ use postern_smtp::client::{
     Stage, header_is_eight_bit,
 };
 use postern_smtp::reply::Refusal;
+use std::borrow::Cow;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
@@ -112,19 +113,19 @@ impl Leg {
 
     /// The recipients that do not have the message from an earlier attempt, and its hash when
     /// somebody has it.
-    fn without_delivered(&self, job: &Job<'_>) -> (Vec<Mailbox>, Option<BodyHash>) {
+    fn without_delivered<'j>(&self, job: &Job<'j>) -> (Cow<'j, [Mailbox]>, Option<BodyHash>) {
         let recipients = &job.message.recipients;
         let memory = &self.shared.memory;
         let lmtp = job.destination.backend.protocol() == Protocol::Lmtp;
         if !lmtp || memory.has_delivered_none() {
-            return (recipients.clone(), None);
+            return (Cow::Borrowed(recipients), None);
         }
         let hash = body_hash(job.message);
         let senders = self.senders(job);
         let has_not = |one: &&Mailbox| !memory.has(&senders.to(one), &hash);
         let left: Vec<Mailbox> = recipients.iter().filter(has_not).cloned().collect();
         let known = (left.len() < recipients.len()).then_some(hash);
-        (left, known)
+        (Cow::Owned(left), known)
     }
 
     fn senders(&self, job: &Job<'_>) -> Senders {

@@ -33,6 +33,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Idle connections of one backend.
     pub idle_connections: usize,
+    /// Idle connections of all backends.
+    pub idle_connections_in_all: usize,
     /// Open connections to one backend, asking ones counted apart.
     pub connections: usize,
     /// Open connections for asking to one backend.
@@ -71,6 +73,7 @@ impl Default for Limits {
             age: Duration::from_mins(5),
             idle: Duration::from_secs(30),
             idle_connections: 64,
+            idle_connections_in_all: 1024,
             connections: 512,
             ask_connections: 64,
             avoid_first: Duration::from_secs(1),

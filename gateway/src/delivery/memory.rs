@@ -121,6 +121,15 @@ impl Memory {
             == 0
     }
 
+    /// Nobody was refused lately while others were not.
+    pub(super) fn has_refused_none(&self) -> bool {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+            == 0
+    }
+
     /// Whether the recipient has this message already.
     pub(super) fn has(&self, who: &Who, hash: &BodyHash) -> bool {
         let delivered = self
@@ -165,9 +174,6 @@ impl Memory {
     pub(super) fn refusal(&self, who: &Who, envelope: &Envelope, asked: bool) -> Option<Refusal> {
         let now = Instant::now();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.len() == 0 {
-            return None;
-        }
         let entry = refused.get(who, now)?;
         if entry.size != envelope.size || (asked && entry.at_rcpt) {
             return None;

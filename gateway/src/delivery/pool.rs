@@ -19,6 +19,8 @@ pub(super) struct Retire {
     pub(super) idle: Duration,
     /// Idle connections that are kept at most.
     pub(super) most: usize,
+    /// Idle connections of all pools.
+    pub(super) most_in_all: usize,
 }
 
 /// See the module.
@@ -86,7 +88,8 @@ impl Pool {
 
     /// Takes a connection back after a transaction; one that is retired says QUIT.
     pub(super) fn put(self: &Arc<Self>, domain: Option<Domain>, link: Link) {
-        let keeps = self.keeps(&link);
+        let room_in_all = self.totals.idle_connections.get() < self.retire.most_in_all as u64;
+        let keeps = room_in_all && self.keeps(&link);
         let expires = (Instant::now() + self.retire.idle).min(link.opened + self.retire.age);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !keeps || state.idle.len() >= self.retire.most {
