@@ -36,15 +36,20 @@ async fn commands_before_the_handshake_are_dropped() {
     let world =
         World::new(|snapshot| with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)])).await;
     let mut client = world.client().await;
-    // What stands behind STARTTLS in the same packet must not be heard under TLS.
+    // RFC 3207 §4.2: what came in the same packet must not be heard under TLS.
     client
-        .send("STARTTLS\r\nMAIL FROM:<injected@evil.test>\r\n")
+        .send("STARTTLS\r\nEHLO injected.test\r\nMAIL FROM:<injected@evil.test>\r\n")
         .await;
     client.expect("220 ").await;
-    // The injected line is no TLS record: a client that did that has no handshake.
-    let failed = client.handshake(&root, "mx.acme.test").await.is_err();
-    let _ = failed;
-    assert!(world.backend.mails().is_empty());
+    let mut client = client.handshake(&root, "mx.acme.test").await.unwrap();
+    client.talk("RCPT TO:<bob@acme.test>", "503 ").await;
+    client.talk("EHLO client.test", "250 ").await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client.talk("QUIT", "221 ").await;
+    world.records.session(0).await;
+    let all = world.records.transactions.lock().unwrap().clone();
+    let senders: Vec<_> = all.iter().map(|one| one.reverse_path.as_str()).collect();
+    assert_eq!(senders, ["ann@shop.test"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
