@@ -13,6 +13,7 @@ mod installation;
 mod leadership;
 mod objects;
 mod permissions;
+mod pods;
 mod references;
 mod snapshot;
 mod writes;
