@@ -5,11 +5,11 @@
 //! [`Signatures::verify`] gives one [`SignatureOutcome`] for each signature tried. [`verify`] does
 //! all three in a row.
 //!
-//! Canonicalization of header and body is mail-auth's, RSA and Ed25519 are aws-lc-rs's; the
-//! parsing, the choice and the rules around them are ours: signatures aligned with From come first,
-//! then from the top, and no more than [`Options::max_signatures`] are tried; `rsa-sha1` and RSA
-//! keys under 1,024 bits never pass (RFC 8301 §3), keys over 4,096 bits are refused; From must be
-//! signed (RFC 6376 §5.4); `l=` shorter than the body is worth nothing unless policy says so.
+//! RSA, Ed25519 and SHA-256 are aws-lc-rs's, with keys that are parsed once and kept; the
+//! canonicalization and the rules are ours: signatures aligned with From come first, then from the
+//! top, and no more than [`Options::max_signatures`] are tried; `rsa-sha1` and RSA keys under 1,024
+//! bits never pass (RFC 8301 §3), keys over 4,096 bits are refused; From must be signed
+//! (RFC 6376 §5.4); `l=` shorter than the body is worth nothing unless policy says so.
 
 mod body;
 mod header;
