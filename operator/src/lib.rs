@@ -6,9 +6,9 @@
 //! statuses. `reconcile` is the loop around the four, and `lease` decides which replica runs it.
 
 pub mod apply;
+pub mod generate;
 pub mod lease;
 pub mod metrics;
-pub mod generate;
 pub mod names;
 pub mod observe;
 pub mod options;

@@ -192,6 +192,53 @@ impl Account<'_> {
     }
 }
 
+/// Its kinds and what they refer to, and no Secret.
+const EVERYWHERE: &[&str] = &[
+    "watch mailgateways.postern.dev",
+    "patch mailroutes.postern.dev/status",
+    "update mailpolicies.postern.dev/status",
+    "list namespaces",
+    "watch services",
+    "watch configmaps",
+    "watch endpointslices.discovery.k8s.io",
+    "watch referencegrants.gateway.networking.k8s.io",
+    "create events.events.k8s.io",
+];
+
+/// What it may do at most where it was bound.
+const NOT_EVERYWHERE: &[&str] = &[
+    "get secrets",
+    "update mailgateways.postern.dev",
+    "patch mailroutes.postern.dev",
+    "create configmaps",
+    "create deployments.apps",
+    "create pods",
+];
+
+/// What a gateway is made of, and every verb that its pods get.
+const IN_GATEWAY_NAMESPACES: &[&str] = &[
+    "patch deployments.apps",
+    "delete services",
+    "patch configmaps",
+    "watch configmaps",
+    "patch secrets",
+    "create roles.rbac.authorization.k8s.io",
+    "create rolebindings.rbac.authorization.k8s.io",
+    "patch poddisruptionbudgets.policy",
+    "patch networkpolicies.networking.k8s.io",
+    "watch pods",
+    "update mailgateways.postern.dev/finalizers",
+];
+
+/// What would widen its own rights.
+const NEVER: &[&str] = &[
+    "bind roles.rbac.authorization.k8s.io",
+    "escalate roles.rbac.authorization.k8s.io",
+    "create pods",
+    "create pods/exec",
+    "create serviceaccounts/token",
+];
+
 #[tokio::test]
 async fn the_operator_may_do_what_it_must_and_no_more() {
     let cluster = ControlPlane::start().await;
@@ -207,28 +254,10 @@ async fn the_operator_may_do_what_it_must_and_no_more() {
         home: &home,
     };
 
-    // Everywhere: its kinds and what they refer to, and no Secret.
-    for what in [
-        "watch mailgateways.postern.dev",
-        "patch mailroutes.postern.dev/status",
-        "update mailpolicies.postern.dev/status",
-        "list namespaces",
-        "watch services",
-        "watch configmaps",
-        "watch endpointslices.discovery.k8s.io",
-        "watch referencegrants.gateway.networking.k8s.io",
-        "create events.events.k8s.io",
-    ] {
+    for what in EVERYWHERE {
         assert!(account.may(what, None).await, "cannot {what}");
     }
-    for what in [
-        "get secrets",
-        "update mailgateways.postern.dev",
-        "patch mailroutes.postern.dev",
-        "create configmaps",
-        "create deployments.apps",
-        "create pods",
-    ] {
+    for what in NOT_EVERYWHERE {
         assert!(!account.may(what, None).await, "can {what} everywhere");
         assert!(
             !account.may(what, Some(&other)).await,
@@ -238,33 +267,14 @@ async fn the_operator_may_do_what_it_must_and_no_more() {
     assert!(!account.may("get secrets", Some("kube-system")).await);
     assert!(account.may_get("/openid/v1/jwks").await);
 
-    // In a namespace for gateways: what a gateway is made of, and every verb that its pods get.
-    for what in [
-        "patch deployments.apps",
-        "delete services",
-        "patch configmaps",
-        "watch configmaps",
-        "patch secrets",
-        "create roles.rbac.authorization.k8s.io",
-        "create rolebindings.rbac.authorization.k8s.io",
-        "patch poddisruptionbudgets.policy",
-        "patch networkpolicies.networking.k8s.io",
-        "watch pods",
-        "update mailgateways.postern.dev/finalizers",
-    ] {
+    for what in IN_GATEWAY_NAMESPACES {
         assert!(account.may(what, Some(&gateways)).await, "cannot {what}");
         assert!(
             !account.may(what, Some(&other)).await || what == "watch configmaps",
             "can {what} elsewhere"
         );
     }
-    for what in [
-        "bind roles.rbac.authorization.k8s.io",
-        "escalate roles.rbac.authorization.k8s.io",
-        "create pods",
-        "create pods/exec",
-        "create serviceaccounts/token",
-    ] {
+    for what in NEVER {
         assert!(!account.may(what, Some(&gateways)).await, "can {what}");
     }
 
