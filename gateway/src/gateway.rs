@@ -119,6 +119,7 @@ impl Gateway {
             deliveries: shared.environment.deliveries.clone(),
             budget: shared.budget.clone(),
             state: Arc::clone(&shared.state),
+            sink: Arc::clone(&shared.sink),
         });
         let readiness = Arc::new(Readiness::default());
         let admin = match options.admin {

@@ -306,6 +306,12 @@ async fn a_collector_that_dies_costs_no_mail_and_no_memory() {
         );
     }
     assert_eq!(stage.sink.count(), MAILS as u64);
+    let metrics = stage.running.metrics().await;
+    let lost = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("postern_telemetry_spans_dropped_total "))
+        .unwrap_or_else(|| panic!("no count of lost spans in {metrics}"));
+    assert!(lost.parse::<u64>().is_ok_and(|lost| lost > 0), "{lost}");
     // The queue for spans is bounded at 2,048 transactions: 500 of them weigh well below this.
     let growth = resident(pid) - at_kill;
     assert!(

@@ -1,11 +1,12 @@
 //! Numbers that other parts keep, read when the registry is asked.
 //!
-//! Delivery's counters, the resolver's counters of the snapshot in use, and the message memory
-//! come in; gauges and counters of the registry come out.
+//! Delivery's counters, the resolver's counters of the snapshot in use, what telemetry lost, and the
+//! message memory come in; gauges and counters of the registry come out.
 
 use crate::delivery::Deliveries;
 use crate::server::budget::Budget;
 use crate::snapshot::State;
+use crate::telemetry::record::Sink;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -18,6 +19,7 @@ pub(crate) struct Collected {
     pub(crate) deliveries: Deliveries,
     pub(crate) budget: Budget,
     pub(crate) state: Arc<State>,
+    pub(crate) sink: Arc<dyn Sink>,
 }
 
 impl fmt::Debug for Collected {
@@ -31,6 +33,7 @@ impl Collector for Collected {
         let encoder = &mut encoder;
         self.delivery(encoder)?;
         self.dns(encoder)?;
+        self.telemetry(encoder)?;
         gauge(
             encoder,
             "message_memory_used",
@@ -134,6 +137,33 @@ impl Collected {
         ];
         for (name, help, value) in counters {
             counter(encoder, &format!("dns_{name}"), help, value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collected {
+    fn telemetry(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.sink.counts();
+        let counters = [
+            (
+                "spans_exported",
+                "Spans that the collector took",
+                counts.spans_exported,
+            ),
+            (
+                "spans_dropped",
+                "Spans that were lost",
+                counts.spans_dropped,
+            ),
+            (
+                "log_lines_dropped",
+                "Lines of the access log that were lost",
+                counts.log_lines_dropped,
+            ),
+        ];
+        for (name, help, value) in counters {
+            counter(encoder, &format!("telemetry_{name}"), help, value)?;
         }
         Ok(())
     }

@@ -5,13 +5,14 @@
 
 use super::access_log::{AccessLog, pod_name};
 use super::export::{Counts, Export, ExportError};
-use super::record::{SessionRecord, Sink, TransactionRecord};
+use super::record::{SessionRecord, Sink, SinkCounts, TransactionRecord};
 use super::{sampling, spans};
 use arc_swap::ArcSwap;
 use opentelemetry::KeyValue;
 use postern_config::Config;
 use postern_config::telemetry::{Recipients, Telemetry, Traces};
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions of which a transaction was exported, so that its parent is, too. Each leaves with its
@@ -86,18 +87,6 @@ impl Pipeline {
         }
     }
 
-    /// Spans exported and lost so far.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// Access log lines lost so far.
-    #[must_use]
-    pub fn access_log_dropped(&self) -> u64 {
-        self.access_log.as_ref().map_or(0, AccessLog::dropped)
-    }
-
     fn remember(&self, session: u64) {
         let mut sessions = self
             .exported_sessions
@@ -121,6 +110,15 @@ impl Sink for Pipeline {
         Self::apply(self, config).map_err(|error| error.to_string())
     }
 
+    fn counts(&self) -> SinkCounts {
+        let log = self.access_log.as_ref();
+        SinkCounts {
+            spans_exported: self.counts.exported.load(Ordering::Relaxed),
+            spans_dropped: self.counts.dropped.load(Ordering::Relaxed),
+            log_lines_dropped: log.map_or(0, AccessLog::dropped),
+        }
+    }
+
     fn transaction(&self, record: TransactionRecord) {
         let current = self.current.load();
         if let Some(log) = &self.access_log {
@@ -136,12 +134,12 @@ impl Sink for Pipeline {
     }
 
     fn session(&self, record: SessionRecord) {
+        // First of all: the set must forget the session, exported or not.
+        let has_children = self.forget(record.facts.ids.span_id);
         let current = self.current.load();
         let Some((export, traces)) = export_of(&current) else {
             return;
         };
-        // Both sides are wanted: the set must forget the session in any case.
-        let has_children = self.forget(record.facts.ids.span_id);
         if has_children || sampling::in_ratio(record.facts.ids.trace_id, traces.sample_ratio) {
             export.send(spans::of_session(&record));
         }

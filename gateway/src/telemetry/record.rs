@@ -222,6 +222,17 @@ pub struct TransactionRecord {
     pub snapshot: String,
 }
 
+/// What telemetry itself has lost and sent, since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkCounts {
+    /// Spans that the collector took.
+    pub spans_exported: u64,
+    /// Spans that were dropped: the queue was full, or the collector did not take them.
+    pub spans_dropped: u64,
+    /// Lines of the access log that were dropped: its reader is too slow.
+    pub log_lines_dropped: u64,
+}
+
 /// Who takes the records. Must not block: a full queue drops and counts.
 pub trait Sink: Send + Sync + 'static {
     /// A snapshot is about to be used: takes over its settings.
@@ -231,6 +242,10 @@ pub trait Sink: Send + Sync + 'static {
     fn apply(&self, config: &postern_config::Config) -> Result<(), String> {
         let _ = config;
         Ok(())
+    }
+    /// What was lost and sent so far.
+    fn counts(&self) -> SinkCounts {
+        SinkCounts::default()
     }
     /// A transaction ended.
     fn transaction(&self, record: TransactionRecord);
