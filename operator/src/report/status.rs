@@ -255,3 +255,6 @@ fn without_gateway(programming: &Programming) -> Programmed {
         message,
     }
 }
+
+#[cfg(test)]
+mod tests;
