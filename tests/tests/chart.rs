@@ -270,7 +270,7 @@ async fn the_operator_may_do_what_it_must_and_no_more() {
     for what in IN_GATEWAY_NAMESPACES {
         assert!(account.may(what, Some(&gateways)).await, "cannot {what}");
         assert!(
-            !account.may(what, Some(&other)).await || what == "watch configmaps",
+            !account.may(what, Some(&other)).await || *what == "watch configmaps",
             "can {what} elsewhere"
         );
     }
