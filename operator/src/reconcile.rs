@@ -6,11 +6,13 @@
 //! pass remembers for the next is a cache of what stands in the cluster; a new leader begins
 //! without it.
 
+mod facts;
+mod pace;
+
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::Client;
 use postern_crds::MailGateway;
-use postern_crds::mail_gateway::{Address, AddressType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,29 +21,26 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use facts::{addresses, progress, refused};
+use pace::{PAUSES, due, lost, pause};
+
 use crate::apply::{self, ApplyError, Found, Memory, Site, Writes};
 use crate::metrics::{GatewayLabels, Metrics};
 use crate::names;
 use crate::observe::kept::Pod;
 use crate::observe::{Bell, Known, Observer, Own};
 use crate::options::Options;
-use crate::report::fleet::{Fleet, Progress};
+use crate::report::fleet::Fleet;
 use crate::report::status::Gateway;
 use crate::report::{Asker, Objects, Reporter};
 use crate::translate::translate;
 use crate::translation::{GatewayOutput, Translation};
 use crate::world::{Child, Object, ObjectKey, World};
 
-/// Quiet for so long ends the wait before a pass.
-const QUIET: Duration = Duration::from_millis(100);
-/// The wait ends after so long, quiet or not.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Gateways that are applied at the same time.
 const GATEWAYS: usize = 4;
 /// A gateway may take so long; then it is tried again.
 const GATEWAY_TIME: Duration = Duration::from_secs(30);
-/// First and last pause before a gateway that failed is tried again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 /// An object of somebody else under a name of ours is looked at again after so long.
 const FOREIGN_AGAIN: Duration = Duration::from_secs(30);
 
@@ -489,103 +488,4 @@ fn is_stale(observer: &Observer, key: &ObjectKey, memory: &Memory) -> bool {
         let piece = ObjectKey::new(&*key.namespace, &**name);
         observer.piece_version(kind, &piece) != *version
     })
-}
-
-fn progress(kept: &Kept) -> Progress {
-    if let Some((reason, message)) = &kept.problem {
-        return Progress::Failed {
-            reason,
-            message: message.clone(),
-        };
-    }
-    match kept.memory.live.as_ref().and_then(|live| live.hash()) {
-        Some(hash) if kept.wait_until.is_some() => Progress::Waiting(hash.to_owned()),
-        Some(hash) => Progress::Written(hash.to_owned()),
-        None => Progress::Failed {
-            reason: "Pending",
-            message: "Waiting for the snapshot to be written".to_owned(),
-        },
-    }
-}
-
-/// Which routes have a backend that refuses us, and what it says.
-fn refused(config: &postern_config::Config, fleet: &Fleet) -> BTreeMap<String, String> {
-    let mut refused = BTreeMap::new();
-    for (id, said) in &fleet.misconfigured {
-        let Some(backend) = config.backends.get(id) else {
-            continue;
-        };
-        for route in &backend.routes {
-            let message = format!("{} refuses the gateway with {}", backend.display, said.code);
-            refused.entry(route.clone()).or_insert(message);
-        }
-    }
-    refused
-}
-
-/// Where clients reach the gateway: its load balancer, else the address in the cluster.
-fn addresses(observer: &Observer, gateway: &ObjectKey) -> Vec<Address> {
-    let key = ObjectKey::new(&*gateway.namespace, names::base(&gateway.name));
-    let Some(service) = observer.written("Service", &key) else {
-        return Vec::new();
-    };
-    let address = |type_, value: &str| Address {
-        type_,
-        value: value.to_owned(),
-    };
-    let ingress = service.data.pointer("/status/loadBalancer/ingress");
-    let ingress = ingress
-        .and_then(|list| list.as_array())
-        .into_iter()
-        .flatten();
-    let mut found: Vec<Address> = ingress
-        .filter_map(|entry| {
-            let ip = entry.get("ip").and_then(|ip| ip.as_str());
-            let name = entry.get("hostname").and_then(|name| name.as_str());
-            ip.map(|ip| address(AddressType::IpAddress, ip))
-                .or_else(|| name.map(|name| address(AddressType::Hostname, name)))
-        })
-        .take(16)
-        .collect();
-    let cluster_ip = service
-        .data
-        .pointer("/spec/clusterIP")
-        .and_then(|ip| ip.as_str());
-    if let (true, Some(ip)) = (found.is_empty(), cluster_ip.filter(|ip| *ip != "None")) {
-        found.push(address(AddressType::IpAddress, ip));
-    }
-    found
-}
-
-/// A ring or the time, and then quiet.
-async fn due(bell: &Bell, wake: Option<Instant>) {
-    let time = async {
-        match wake {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = bell.rung() => {}
-        () = time => return,
-    }
-    let longest = Instant::now() + LONGEST_WAIT;
-    while Instant::now() < longest {
-        let quiet = longest.min(Instant::now() + QUIET);
-        if tokio::time::timeout_at(quiet, bell.rung()).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn lost(leading: &mut watch::Receiver<bool>) {
-    // An error means that nobody stands for election any more: lost as well.
-    let _ = leading.wait_for(|leading| !leading).await;
-}
-
-fn pause(failures: u32) -> Duration {
-    let (first, last) = PAUSES;
-    first
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(last)
 }
