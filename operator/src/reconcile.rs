@@ -288,7 +288,9 @@ impl Reconciler {
             let memory = std::mem::take(&mut kept.memory);
             let hash = memory.live.as_ref().and_then(|live| live.hash());
             let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
-            let acknowledged = Fleet::count(pods, &self.asker, hash).all_run_it();
+            let fleet = Fleet::count(pods, &self.asker, hash);
+            // Where there is no pod at all, nobody can boot from the previous set meanwhile.
+            let acknowledged = fleet.all_run_it() || fleet.pods == 0;
             work.push((key, gateway, output, memory, acknowledged));
         }
         let applied: Vec<Applied> = stream::iter(work)

@@ -11,7 +11,7 @@ mod manifests;
 mod snapshot;
 mod writes;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,6 +34,9 @@ use crate::world::{Child, ObjectKey};
 pub use live::{CurrentSet, Live, WRITTEN_AT, read};
 pub use snapshot::{PREVIOUS_IS_KEPT, Plan, plan};
 pub use writes::{Ended, Writes};
+
+/// What was generated is read back long before; if not, the gateway is tried again then.
+const READ_BACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why something could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +171,7 @@ pub struct Found<'a> {
     pub written: &'a (dyn Fn(&str, &ObjectKey) -> Option<Arc<DynamicObject>> + Send + Sync),
     /// Generated Secrets that serve this gateway.
     pub generated: BTreeSet<ObjectKey>,
-    /// There are ready pods, and all have acknowledged the current snapshot.
+    /// No pod needs the previous set: all ready ones run the current snapshot, or there is none.
     pub acknowledged: bool,
 }
 
@@ -183,7 +186,11 @@ pub async fn apply(
     found: &Found<'_>,
     memory: &mut Memory,
 ) -> Result<Option<Timestamp>, ApplyError> {
-    generate_missing(site, &desired.generate).await?;
+    if generate_missing(site, &desired.generate).await? {
+        // The watch will bring it; a snapshot without it would be one too many.
+        let again = Timestamp::now().saturating_add(READ_BACK);
+        return Ok(Some(again.unwrap_or(Timestamp::MAX)));
+    }
     let wait = match &desired.snapshot {
         Some(snapshot) => apply_snapshot(site, snapshot, found.acknowledged, memory).await?,
         None => None,
@@ -292,7 +299,9 @@ async fn apply_object(
     Ok(())
 }
 
-async fn generate_missing(site: &Site<'_>, wanted: &[Generate]) -> Result<(), ApplyError> {
+/// True when something was made.
+async fn generate_missing(site: &Site<'_>, wanted: &[Generate]) -> Result<bool, ApplyError> {
+    let mut made = false;
     let api: Api<Secret> = Api::namespaced(site.client.clone(), &site.key.namespace);
     for wanted in wanted {
         let kind = wanted.kind.clone();
@@ -320,7 +329,10 @@ async fn generate_missing(site: &Site<'_>, wanted: &[Generate]) -> Result<(), Ap
         };
         site.writes.one()?;
         match api.create(&PostParams::default(), &secret).await {
-            Ok(_) => info!(gateway = %site.key, secret = wanted.name.name, "generated a key pair"),
+            Ok(_) => {
+                info!(gateway = %site.key, secret = wanted.name.name, "generated a key pair");
+                made = true;
+            }
             // It is there; the watch has not told yet, or it is somebody else's.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let found = api.get(&wanted.name.name).await?;
@@ -329,7 +341,7 @@ async fn generate_missing(site: &Site<'_>, wanted: &[Generate]) -> Result<(), Ap
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 async fn sweep(

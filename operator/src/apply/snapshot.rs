@@ -49,8 +49,8 @@ pub enum Plan {
     },
 }
 
-/// What to do so that the snapshot of that hash becomes current. `acknowledged`: there are ready
-/// pods, and all of them run the current one.
+/// What to do so that the snapshot of that hash becomes current. `acknowledged`: no pod needs the
+/// previous set, as all ready ones run the current one or there is none.
 #[must_use]
 pub fn plan(live: Option<&Live>, hash: &str, acknowledged: bool, now: Timestamp) -> Plan {
     let Some(live) = live else {
