@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use postern_config::CertificateKey;
 use postern_operator::generate::generate;
 use postern_operator::translate::translate;
-use postern_operator::translation::{Conditions, Translation};
+use postern_operator::translation::{Conditions, Translation, Verdict};
 use postern_operator::world::{Mode, ObjectKey};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -164,6 +164,31 @@ fn refused(loaded: &Loaded, translation: &Translation) -> Vec<Problem> {
         add("MailPolicy", key, "spec", &status.conditions);
     }
     problems
+}
+
+/// The conditions of every object, a line each, as `kubectl get` shows them in columns.
+#[must_use]
+pub fn statuses(translation: &Translation) -> Vec<String> {
+    fn line(kind: &str, key: &ObjectKey, conditions: &Conditions) -> String {
+        let word = |verdict: &Verdict| match verdict.status {
+            true => "True".to_owned(),
+            false => format!("False/{} ({})", verdict.reason, verdict.message),
+        };
+        let resolved = conditions.resolved_refs.as_ref();
+        let resolved = resolved.map_or_else(String::new, |v| format!(" ResolvedRefs={}", word(v)));
+        format!(
+            "{kind} {key} Accepted={}{resolved}",
+            word(&conditions.accepted)
+        )
+    }
+    let gateways = translation.gateway_statuses.iter();
+    let routes = translation.route_statuses.iter();
+    let policies = translation.policy_statuses.iter();
+    gateways
+        .map(|(key, status)| line("MailGateway", key, &status.conditions))
+        .chain(routes.map(|(key, status)| line("MailRoute", key, &status.conditions)))
+        .chain(policies.map(|(key, status)| line("MailPolicy", key, &status.conditions)))
+        .collect()
 }
 
 fn is_refused(conditions: &Conditions) -> bool {

@@ -4,7 +4,7 @@
 //! comes out. Statuses go to the standard error, the access log to the standard output. Changes
 //! of the files are followed; a file that turned bad leaves the last good configuration running.
 
-use crate::compile::{Compiled, Generated, Input, compile};
+use crate::compile::{Compiled, Generated, Input, compile, statuses};
 use crate::stop::{Ending, Stop};
 use crate::{Error, warn};
 use jiff::Timestamp;
@@ -83,6 +83,7 @@ fn first(args: &Args, generated: &mut Generated) -> Result<(Snapshot, Option<Tim
     if !compiled.problems.is_empty() {
         return Err(Error::Usage("not started: mend the files first".to_owned()));
     }
+    tell(&compiled);
     let recheck = compiled.translation.recheck_at;
     Ok((choose(args, &compiled)?, recheck))
 }
@@ -158,17 +159,27 @@ async fn follow(
             Some(()) = changes.recv() => settle(&mut changes).await,
             () = until(recheck) => {}
         }
-        recheck = reload(args, gateway, generated).await;
+        recheck = reload(args, gateway, generated, recheck);
     }
 }
 
-/// Reads everything once more; a fault leaves the configuration as it is.
-async fn reload(args: &Args, gateway: &Gateway, generated: &mut Generated) -> Option<Timestamp> {
-    let compiled = match compile(&args.input, Timestamp::now(), generated) {
+/// Reads everything once more; a fault leaves the configuration as it is. Returns when to look
+/// again by itself.
+fn reload(
+    args: &Args,
+    gateway: &Gateway,
+    generated: &mut Generated,
+    recheck: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let now = Timestamp::now();
+    let compiled = compile(&args.input, now, generated)
+        .and_then(|compiled| state::write(args.state_dir.as_deref(), generated).map(|()| compiled));
+    let compiled = match compiled {
         Ok(compiled) => compiled,
         Err(error) => {
-            warn(format_args!("{error}\nthe last good configuration runs on"));
-            return None;
+            keep(&error);
+            // What is running still expires when it did before.
+            return recheck.filter(|at| *at > now);
         }
     };
     for problem in &compiled.problems {
@@ -176,19 +187,31 @@ async fn reload(args: &Args, gateway: &Gateway, generated: &mut Generated) -> Op
     }
     let recheck = compiled.translation.recheck_at;
     if !compiled.problems.is_empty() {
-        warn(format_args!("the last good configuration runs on"));
+        keep(&"the files have faults");
         return recheck;
     }
     let applied = match choose(args, &compiled) {
         Ok(snapshot) => gateway.apply(snapshot).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    if let Err(reason) = applied {
-        warn(format_args!(
-            "{reason}\nthe last good configuration runs on"
-        ));
+    match applied {
+        Ok(()) => tell(&compiled),
+        Err(reason) => keep(&reason),
     }
     recheck
+}
+
+fn keep(reason: &dyn std::fmt::Display) {
+    warn(format_args!(
+        "{reason}: the last good configuration runs on"
+    ));
+}
+
+/// The status of every object, a line each.
+fn tell(compiled: &Compiled) {
+    for line in statuses(&compiled.translation) {
+        warn(format_args!("{line}"));
+    }
 }
 
 async fn settle(changes: &mut mpsc::Receiver<()>) {

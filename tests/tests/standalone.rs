@@ -256,6 +256,14 @@ async fn run_takes_a_mail_and_follows_a_change_of_the_files() {
     let mut client = connect(&running).await;
     assert_eq!(mail_from(&mut client, "a@spam.test").await.code, 550);
     let before = running.hash().await;
+    let told = running.program.output();
+    for line in [
+        "MailGateway mail/edge Accepted=True ResolvedRefs=True",
+        "MailRoute mail/acme Accepted=True ResolvedRefs=True",
+        "MailPolicy mail/policy Accepted=True",
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
 
     assert_eq!(mail_from(&mut client, "a@fine.test").await.code, 250);
     running.write(&objects(running.address().port(), "fine.test"));

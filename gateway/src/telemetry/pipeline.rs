@@ -14,10 +14,14 @@ use postern_config::telemetry::{Recipients, Telemetry, Traces};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Sessions of which a transaction was exported, so that its parent is, too. Each leaves with its
 /// session; the bound only guards against sessions that never end.
 const OPEN_SESSIONS: usize = 65_536;
+
+/// The end of the process waits no longer for the collector.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Sampling, export and access log of one gateway process.
 #[derive(Debug)]
@@ -79,11 +83,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until the spans of all ended transactions were sent or given up.
+    /// Waits until the spans of all ended transactions were sent or given up, at most 5 s: a
+    /// collector that hangs must not hold up the end of a pod.
     pub async fn flush(&self) {
         let export = self.current.load().export.clone();
         if let Some(export) = export {
-            export.flush().await;
+            // What is not sent by then is lost, as with any collector that is too slow.
+            let _ = tokio::time::timeout(FLUSH, export.flush()).await;
         }
     }
 
