@@ -52,8 +52,10 @@ fn branch(text: &mut String, span: &SpanRecord, origin: SystemTime, indent: &str
         "└─ " => format!("{indent}   "),
         _ => format!("{indent}│  "),
     };
-    let last = span.children.len().saturating_sub(1);
-    for (place, child) in span.children.iter().enumerate() {
+    let mut children: Vec<&SpanRecord> = span.children.iter().collect();
+    children.sort_by_key(|child| child.start);
+    let last = children.len().saturating_sub(1);
+    for (place, child) in children.into_iter().enumerate() {
         branch(
             text,
             child,
