@@ -15,8 +15,8 @@ pub const MAX_FIELD: usize = 100_000;
 pub const MAX_HEADER: usize = 1_000_000;
 /// More header fields are refused.
 pub const MAX_FIELDS: usize = 10_000;
-/// So many lines that are no field may stand among the fields; the next one begins the body.
-const MAX_NAMELESS: usize = 1_000;
+/// More lines of the header block that are no field are refused.
+pub const MAX_NAMELESS: usize = 1_000;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,16 @@ pub enum MessageError {
     /// There are more than [`MAX_FIELDS`] header fields.
     #[error("the header has more than {MAX_FIELDS} fields")]
     ManyFields,
+    /// The header block has more than [`MAX_NAMELESS`] lines that are no field.
+    #[error(
+        "more than {MAX_NAMELESS} lines before the first empty line are no header field; an empty \
+         line must divide header and body"
+    )]
+    ManyNameless,
+    /// The first line begins with white space: it would continue the field above, and those above
+    /// are ours.
+    #[error("the first line begins with white space, but continues no header field")]
+    LeadingSpace,
 }
 
 /// A header field (RFC 5322 §2.2), borrowed from the message.
@@ -103,13 +113,18 @@ impl FieldIndex {
 
 impl<'a> Message<'a> {
     /// Scans the header block. It ends at the first empty line or at the end. A line that is
-    /// neither a field nor a continuation is a field without a name: readers do not agree whether
-    /// the header ends there (RFC 5322 does not say), and what stands below, a second From perhaps,
-    /// must not escape the checks. Only a message that begins with such a line has no header.
+    /// neither a field nor a continuation is a field without a name, the first line too: readers
+    /// do not agree whether the header ends there (RFC 5322 does not say), and what stands below, a
+    /// second From perhaps, must not escape the checks. Only an empty first line means that there
+    /// is no header.
     ///
     /// # Errors
-    /// [`MessageError`]: a limit is passed. Nothing else is refused.
+    /// [`MessageError`]: a limit is passed, or the first line continues nothing. Nothing else is
+    /// refused.
     pub fn parse(raw: &'a [u8]) -> Result<Self, MessageError> {
+        if let Some(b' ' | b'\t') = raw.first() {
+            return Err(MessageError::LeadingSpace);
+        }
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(32);
         let (mut at, mut nameless) = (0, 0);
         while let Some(end) = field_end(raw, at) {
@@ -121,8 +136,8 @@ impl<'a> Message<'a> {
             }
             let field = field(raw, at, end);
             if field.name.is_empty() {
-                if fields.is_empty() || nameless == MAX_NAMELESS {
-                    break;
+                if nameless == MAX_NAMELESS {
+                    return Err(MessageError::ManyNameless);
                 }
                 nameless += 1;
             }
@@ -307,15 +322,37 @@ mod tests {
     }
 
     #[test]
-    fn a_message_may_have_no_header() {
-        let raw = b"no field here\r\nB: 2\r\n\r\nmore";
-        let message = Message::parse(raw).unwrap();
-        assert_eq!((message.fields().len(), message.body()), (0, &raw[..]));
-        let many = [b"A: 1\r\n".as_slice(), &b"x\r\n".repeat(20_000)].concat();
+    fn a_first_line_that_is_no_field_hides_nothing() {
+        let raw = b"no field here\r\nFrom: c@d.test\r\n\r\nmore";
+        assert_eq!(names(raw), ["", "From"]);
+        assert_eq!(Message::parse(raw).unwrap().body(), b"more");
+    }
+
+    #[test]
+    fn lines_that_are_no_fields_hide_nothing_however_many() {
+        let below = b"From: c@d.test\r\nAuthentication-Results: mx.test; spf=pass\r\n\r\nBody";
+        let with = |lines: usize| [&b"x\r\n".repeat(lines), below.as_slice()].concat();
+        let most = with(MAX_NAMELESS);
+        let message = Message::parse(&most).unwrap();
+        assert_eq!(message.fields_named("From").count(), 1);
+        assert_eq!(message.fields_named("Authentication-Results").count(), 1);
+        assert_eq!(message.body(), b"Body");
         assert_eq!(
-            Message::parse(&many).unwrap().fields().len(),
-            1 + MAX_NAMELESS
+            Message::parse(&with(MAX_NAMELESS + 1)).unwrap_err(),
+            MessageError::ManyNameless
         );
+    }
+
+    #[test]
+    fn a_first_line_that_continues_nothing_is_refused() {
+        for raw in [" x\r\nA: 1\r\n\r\n", "\tx: y\r\n\r\n", " \r\n\r\n"] {
+            assert_eq!(
+                Message::parse(raw.as_bytes()).unwrap_err(),
+                MessageError::LeadingSpace,
+                "{raw:?}"
+            );
+        }
+        assert_eq!(Message::parse(b"\r\n x\r\n").unwrap().body(), b" x\r\n");
     }
 
     #[test]
@@ -358,7 +395,12 @@ mod tests {
         fn every_octet_is_in_one_place(raw in proptest::collection::vec(prop_oneof![
             Just(b'\r'), Just(b'\n'), Just(b':'), Just(b' '), Just(b'a'), any::<u8>(),
         ], 0..200)) {
-            let message = Message::parse(&raw).unwrap();
+            let parsed = Message::parse(&raw);
+            if let Some(b' ' | b'\t') = raw.first() {
+                prop_assert_eq!(parsed.unwrap_err(), MessageError::LeadingSpace);
+                return Ok(());
+            }
+            let message = parsed.unwrap();
             let mut at = 0;
             for field in message.fields() {
                 prop_assert_eq!(field.start, at);
