@@ -1,0 +1,150 @@
+//! The dialogues of `tests/dialogues` against the real binary, over sockets.
+//!
+//! In: every `.smtp` file of a stage that needs no driver. Each stage runs one `postern run`; files
+//! with equal headers share a listener of it, with a policy that says what the header says and a
+//! backend that answers as the header says. Out: a failure names file and line, what was expected,
+//! and what the server said; or a file that is listed in [`NOT_PLAYED`] without need.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is how a test fails"
+)]
+
+mod backend;
+mod client;
+mod configuration;
+mod gateway;
+mod player;
+
+use configuration::Configuration;
+use gateway::Gateway;
+use postern_tests::dialogue::Dialogue;
+use std::path::Path;
+use std::time::Duration;
+
+/// Every wait of a dialogue ends by then.
+const SOON: Duration = Duration::from_secs(10);
+/// Our name in every dialogue.
+const HOSTNAME: &str = "mx.example.com";
+
+/// Files that no configuration of the binary can play, and why. A file that can be played must not
+/// stand here.
+const NOT_PLAYED: [(&str, &str); 23] = [
+    (
+        "connection/other_codes_in_place_of_the_greeting",
+        NO_SUCH_REPLY,
+    ),
+    ("connection/too_many_commands", BEYOND_BOUNDS),
+    ("data/bdat_refused_at_the_command", MEMORY),
+    ("data/bdat_too_large", BEYOND_BOUNDS),
+    ("data/exactly_the_size", BEYOND_BOUNDS),
+    (
+        "data/long_lines",
+        "a first line of 200,000 octets is a header field, of which 100,000 are read",
+    ),
+    ("data/malformed_and_endless", BEYOND_BOUNDS),
+    ("data/refused_at_the_command", MEMORY),
+    ("data/refused_at_the_end_with_421", BACKEND_CLOSES),
+    ("data/too_large", BEYOND_BOUNDS),
+    ("data/too_large_then_malformed", BEYOND_BOUNDS),
+    ("helo/refused_with_421", NO_SUCH_REPLY),
+    ("mail/long_refusal", NO_SUCH_REPLY),
+    ("mail/refused", NO_SUCH_REPLY),
+    ("mail/refused_and_pipelined", BEYOND_BOUNDS),
+    ("mail/refused_with_421", NO_SUCH_REPLY),
+    ("mail/size", BEYOND_BOUNDS),
+    ("mail/size_of_the_transaction", BEYOND_BOUNDS),
+    ("mail/size_without_limit", BEYOND_BOUNDS),
+    (
+        "mail/text_is_made_safe",
+        "a policy refuses with a text of the gateway's own, which is safe",
+    ),
+    ("rcpt/good_paths", "no route takes an address literal"),
+    ("rcpt/greylisted_group", BEYOND_BOUNDS),
+    ("rcpt/refused_with_421", BACKEND_CLOSES),
+];
+const BEYOND_BOUNDS: &str = "the API bounds limits: messageSize from 1Ki, commands 10, errors 1";
+const NO_SUCH_REPLY: &str = "no policy says this code at this stage";
+const MEMORY: &str = "DATA is refused for want of memory only, which no object sets";
+const BACKEND_CLOSES: &str = "a backend's 421 ends its own connection; the client gets 451";
+
+#[tokio::test]
+async fn connection() {
+    play_stage("connection").await;
+}
+
+#[tokio::test]
+async fn helo() {
+    play_stage("helo").await;
+}
+
+#[tokio::test]
+async fn mail() {
+    play_stage("mail").await;
+}
+
+#[tokio::test]
+async fn rcpt() {
+    play_stage("rcpt").await;
+}
+
+#[tokio::test]
+async fn data() {
+    play_stage("data").await;
+}
+
+#[tokio::test]
+async fn tls() {
+    play_stage("tls").await;
+}
+
+/// Each name in the list is that of a file which [`play_stage`] looks at.
+#[test]
+fn what_is_not_played_exists() {
+    for (name, _) in NOT_PLAYED {
+        let path = root().join(name).with_extension("smtp");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let dialogue = Dialogue::parse(&path, &text).unwrap();
+        assert!(!dialogue.needs_driver(), "{name} needs the session itself");
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dialogues"))
+}
+
+async fn play_stage(stage: &str) {
+    let mut dialogues =
+        Dialogue::read_folder(&root().join(stage)).unwrap_or_else(|e| panic!("{e}"));
+    dialogues.retain(|dialogue| !dialogue.needs_driver());
+    let configured: Vec<_> = dialogues.iter().map(Configuration::of).collect();
+    let gateway = Gateway::start(stage, configured.iter().flatten()).await;
+    let mut failures = Vec::new();
+    for (dialogue, configuration) in dialogues.iter().zip(configured) {
+        let played = match configuration {
+            Ok(configuration) => gateway.play(dialogue, &configuration).await,
+            Err(why) => Err(format!("{}: {why}", dialogue.path.display())),
+        };
+        let name = format!(
+            "{stage}/{}",
+            dialogue.path.file_stem().unwrap().to_string_lossy()
+        );
+        let listed = NOT_PLAYED.iter().any(|(listed, _)| *listed == name);
+        match played {
+            Ok(()) if listed => {
+                failures.push(format!("{name} can be played: take it off NOT_PLAYED"));
+            }
+            Err(failure) if !listed => failures.push(failure),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} failed:\n{}\n{}",
+        failures.len(),
+        failures.join("\n"),
+        gateway.last_output()
+    );
+}
