@@ -13,6 +13,8 @@ pub(super) enum Ahead<T> {
     Done(T),
     /// Still under way.
     Running(AbortOnDropHandle<T>),
+    /// It panicked.
+    Lost,
 }
 
 impl<T: Send + 'static> Ahead<T> {
@@ -28,12 +30,28 @@ impl<T: Send + 'static> Ahead<T> {
     /// The result, once it is there; none when the work panicked (which was reported then).
     pub(super) async fn result(&mut self) -> Option<&T> {
         if let Self::Running(task) = self {
-            let result = task.await.ok()?;
-            *self = Self::Done(result);
+            // A handle that has said how its task ended must not be asked again.
+            *self = task.await.map_or(Self::Lost, Self::Done);
         }
         match self {
             Self::Done(result) => Some(result),
-            Self::Running(_) => None,
+            Self::Running(_) | Self::Lost => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panicked_has_no_result_however_often_it_is_asked_for() {
+        let mut ahead = Ahead::<u8>::start(async {
+            tokio::task::yield_now().await;
+            panic!("as a check may");
+        })
+        .await;
+        assert_eq!(ahead.result().await, None);
+        assert_eq!(ahead.result().await, None);
     }
 }
