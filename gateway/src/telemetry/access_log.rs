@@ -7,6 +7,7 @@ use super::record::{CheckRecord, TransactionRecord};
 use super::redact;
 use postern_config::telemetry::Recipients;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -102,7 +103,7 @@ struct Refused<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a str>,
     code: u16,
-    text: &'a str,
+    text: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -156,7 +157,7 @@ fn line(record: &TransactionRecord, setting: Recipients) -> String {
             .map(|(to, code, text)| Refused {
                 to: redact::address(to, setting),
                 code: *code,
-                text,
+                text: redact::text(text, setting),
             })
             .collect(),
         size: record.size,
@@ -164,7 +165,7 @@ fn line(record: &TransactionRecord, setting: Recipients) -> String {
         reply: record.reply.as_ref().map(|(code, enhanced, text)| {
             // RFC 2034 §4: no enhanced code on 354 and the like.
             let gap = if enhanced.is_empty() { "" } else { " " };
-            format!("{code} {enhanced}{gap}{text}")
+            format!("{code} {enhanced}{gap}{}", redact::text(text, setting))
         }),
         checks: record.checks.iter().map(Check::from).collect(),
         route: record.route.as_deref(),

@@ -1,6 +1,7 @@
 //! How much of a mail address telemetry may say (`spec.telemetry.accessLog.recipients`).
 
 use postern_config::telemetry::Recipients;
+use std::borrow::Cow;
 
 /// The address as far as the setting allows; `None` when nothing may be said. The null
 /// reverse-path `<>` and `postmaster` say nothing of a person and are kept.
@@ -27,4 +28,73 @@ pub fn addresses<'a>(list: impl IntoIterator<Item = &'a str>, setting: Recipient
         }
     }
     said
+}
+
+/// A reply's text, which may quote addresses (`<bob@acme.test>: Recipient address rejected`): the
+/// local part of each becomes `*` unless the setting allows whole addresses.
+#[must_use]
+pub fn text(text: &str, setting: Recipients) -> Cow<'_, str> {
+    if setting == Recipients::Full || !text.contains('@') {
+        return Cow::Borrowed(text);
+    }
+    let mut said = String::with_capacity(text.len());
+    let mut pieces = text.split('@').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            said.push_str(piece);
+            break;
+        }
+        let before = piece.get(..local_part(piece)).unwrap_or_default();
+        said.push_str(before);
+        said.push_str(if before.len() < piece.len() {
+            "*@"
+        } else {
+            "@"
+        });
+    }
+    Cow::Owned(said)
+}
+
+/// Where the local part at the end of `text` begins (RFC 5321 §4.1.2, RFC 6531 §3.3); more than it
+/// is taken rather than less.
+fn local_part(text: &str) -> usize {
+    match text.strip_suffix('"') {
+        // Quoted: up to the text's first quotation mark, for those within may be escaped.
+        Some(quoted) => quoted.find('"').unwrap_or(0),
+        None => text
+            .rfind(|c: char| c.is_whitespace() || "<>()[],;:\"".contains(c))
+            .map_or(0, |at| text.ceil_char_boundary(at + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_keep_their_words_and_lose_local_parts() {
+        let cases = [
+            (
+                "<bob@acme.test>: Recipient address rejected",
+                "<*@acme.test>: Recipient address rejected",
+            ),
+            (
+                "bob.o'neil+x@acme.test unknown, try eve@acme.test",
+                "*@acme.test unknown, try *@acme.test",
+            ),
+            (
+                "user \"bob \\\" smith\"@acme.test is gone",
+                "user *@acme.test is gone",
+            ),
+            ("to:böb@acme.test", "to:*@acme.test"),
+            ("\u{a0}bob@acme.test", "\u{a0}*@acme.test"),
+            ("write @ home", "write @ home"),
+            ("no address", "no address"),
+        ];
+        for (given, masked) in cases {
+            assert_eq!(text(given, Recipients::Domain), masked);
+            assert_eq!(text(given, Recipients::None), masked);
+            assert_eq!(text(given, Recipients::Full), given);
+        }
+    }
 }

@@ -240,3 +240,28 @@ fn a_reader_of_the_log_that_hangs_costs_lines_and_not_time() {
     assert!(log.dropped() >= 5000 - 4097, "{} dropped", log.dropped());
     drop(release);
 }
+
+#[test]
+fn replies_that_quote_addresses_say_no_more_than_the_setting() {
+    let quoted = "<bob@acme.test>: Recipient address rejected";
+    let mut record = record(Disposition::Rejected);
+    record.reply = Some((550, "5.1.1".into(), quoted.into()));
+    record.refused = vec![("bob@acme.test".into(), 550, quoted.into())];
+    let line = |setting| {
+        let (lines, read) = mpsc::channel();
+        let log = AccessLog::start(Tap(lines)).unwrap();
+        log.write(&record, setting);
+        let octets = read.recv_timeout(Duration::from_secs(5)).unwrap();
+        String::from_utf8_lossy(octets.as_ref()).into_owned()
+    };
+    for setting in [Recipients::Domain, Recipients::None] {
+        let line = line(setting);
+        assert!(!line.contains("bob"), "{line}");
+        assert_eq!(
+            line.matches("<*@acme.test>: Recipient").count(),
+            2,
+            "{line}"
+        );
+    }
+    assert_eq!(line(Recipients::Full).matches(quoted).count(), 2);
+}
