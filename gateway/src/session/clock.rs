@@ -67,6 +67,11 @@ impl Clock {
         self.command
     }
 
+    /// The session is over after `limit` at the latest.
+    pub(super) fn ends_within(&mut self, limit: Duration) {
+        self.session = self.session.min(Instant::now() + limit);
+    }
+
     /// The message begins: all of it within `limit`, at least `rate` octets a second.
     pub(super) fn data(&mut self, limit: Duration, rate: u64) {
         let now = Instant::now();
@@ -93,8 +98,12 @@ impl Clock {
     /// Octets came.
     pub(super) fn received(&mut self, octets: usize) {
         if let Some(data) = &mut self.data {
-            data.octets += octets as u64;
             self.last_octet = Instant::now();
+            // The pause before a chunk has the command's time; the rate is that of chunks alone.
+            if self.state == State::Data(DataState::BetweenChunks) {
+                (data.window, data.octets) = (self.last_octet, 0);
+            }
+            data.octets += octets as u64;
         }
     }
 

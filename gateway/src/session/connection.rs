@@ -31,6 +31,9 @@ const PROXY: Duration = Duration::from_secs(10);
 /// The client gets so long to take a last word.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
+/// A client that was denied may stay so long, to say QUIT (RFC 5321 §3.1).
+const DENIED: Duration = Duration::from_secs(10);
+
 /// A connection as it was accepted.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
@@ -197,24 +200,39 @@ impl Connection {
             .tls
             .as_ref()
             .is_some_and(|t| t.mode == TlsMode::Implicit);
+        // First of all: a handshake costs more than the whole connection may.
+        let limits = &self.listener.config.enforced.connection.limits.value;
+        let limit = limits.connections_per_network;
+        let counted = self.open.from_client(self.client.ip(), limit);
+        if !counted {
+            refused(&self.shared, &self.listener, "network");
+            if implicit {
+                return End::Refused;
+            }
+        }
         if implicit && let Err(end) = Box::pin(self.handshake()).await {
             return end;
         }
-        match self.admit() {
+        let admitted = if counted {
+            self.admit()
+        } else {
+            Err(reply::stop(&Stop::TooManyFromNetwork))
+        };
+        match admitted {
             Ok(()) => self.smtp.greet(),
             Err(refusal) => {
                 self.log.end(End::Refused);
+                self.clock.ends_within(DENIED);
                 self.smtp.refuse_connection(refusal);
             }
         }
         self.serve().await
     }
 
-    /// Limits and access, before the greeting.
+    /// Access, before the greeting.
     fn admit(&mut self) -> Result<(), Refusal> {
         let client = self.client_ip();
         let (enforced, shadow) = self.listener.policies();
-        let limit = enforced.connection.limits.value.connections_per_network;
         let judged = verdict::access(
             |access| clients::check(client, access),
             &enforced.connection.clients,
@@ -226,10 +244,6 @@ impl Connection {
         }
         if let Verdict::Reject(reason) = &judged.verdict {
             return Err(reply::rejected(reason));
-        }
-        if !self.open.from_client(client, limit) {
-            refused(&self.shared, &self.listener, "network");
-            return Err(reply::stop(&Stop::TooManyFromNetwork));
         }
         Ok(())
     }

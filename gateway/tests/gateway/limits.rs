@@ -166,3 +166,24 @@ async fn a_client_that_never_reads_is_let_go() {
     );
     flood.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_client_counts_for_its_network_and_must_leave_soon() {
+    let world = World::new(|snapshot| {
+        let policy = &mut enforced(snapshot).connection;
+        policy.limits.value.connections_per_network = 1;
+        policy.timeouts.value.command_ms = 300_000;
+        policy.timeouts.value.session_ms = 300_000;
+        policy.clients.value.deny = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let mut denied = Client::open(world.mx()).await;
+    denied.expect("554 5.7.1 ").await;
+    let mut second = Client::open(world.mx()).await;
+    second.expect("421 4.7.0 ").await;
+    second.expect_end().await;
+    // The client's own deadline is 20 s.
+    denied.expect("421 ").await;
+    denied.expect_end().await;
+    world.records.session(1).await;
+}

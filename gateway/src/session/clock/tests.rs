@@ -83,3 +83,29 @@ async fn between_two_chunks_a_command_is_waited_for() {
     clock.settle(State::Data(DataState::BetweenChunks), true);
     assert_eq!(over(&mut clock).await, (Expired::Slow, 10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_two_chunks_is_not_part_of_the_rate() {
+    let mut clock = clock(60, 1000);
+    clock.data(Duration::from_secs(500), 10);
+    clock.settle(RECEIVING, true);
+    clock.received(100);
+    clock.settle(State::Data(DataState::BetweenChunks), true);
+    tokio::time::advance(Duration::from_secs(50)).await;
+    clock.received(300);
+    clock.settle(RECEIVING, true);
+    assert_eq!(
+        over(&mut clock).await,
+        (Expired::Slow, 60),
+        "one whole window that is fast enough, and one without an octet"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_set_goes_before_commands() {
+    let mut clock = clock(100, 1000);
+    clock.ends_within(Duration::from_secs(10));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    clock.settle(State::Mail, true);
+    assert_eq!(over(&mut clock).await, (Expired::Slow, 4));
+}
