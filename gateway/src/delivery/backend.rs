@@ -11,8 +11,9 @@ use super::memory::Memory;
 use super::pool::{Pool, Retire};
 use super::tls::{Security, security};
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use postern_config::backend::{BackendProtocol, MultipleRecipients, ProxyVersion, Target};
-use postern_config::configz::Misconfiguration;
+use postern_config::configz::{MAX_REASON, Misconfiguration};
 use postern_config::{Backend as Compiled, Credential, Snapshot};
 use postern_smtp::client::{Login, Protocol};
 use std::collections::BTreeMap;
@@ -56,14 +57,6 @@ pub enum ApplyError {
         /// The id.
         credential: String,
     },
-    /// TLS cannot be set up.
-    #[error("{backend}: {reason}")]
-    Tls {
-        /// The backend's display name.
-        backend: String,
-        /// What is wrong, for people.
-        reason: String,
-    },
 }
 
 impl Deliveries {
@@ -90,7 +83,9 @@ impl Deliveries {
 
     /// Takes the backends of a snapshot. Those that are as before keep connections, answers and
     /// health; connections of vanished ones end with the last transaction that holds them.
-    /// A transaction uses the [`Backends`] of the snapshot that it began with.
+    /// A transaction uses the [`Backends`] of the snapshot that it began with. A backend whose TLS
+    /// cannot be set up defers its mail and shows in [`Deliveries::misconfigured`]: one tenant's
+    /// bad CA certificate is no reason to withhold the snapshot from all others.
     ///
     /// # Errors
     /// [`ApplyError`]; everything stays as it was then.
@@ -107,7 +102,7 @@ impl Deliveries {
             let kept = before.by_id.get(id.as_str());
             let backend = match kept.filter(|kept| kept.is(compiled, credential, hello)) {
                 Some(kept) => kept.clone(),
-                None => Arc::new(self.backend(id, compiled, credential, hello)?),
+                None => Arc::new(self.backend(id, compiled, credential, hello)),
             };
             by_id.insert(backend.id.clone(), backend);
         }
@@ -127,11 +122,11 @@ impl Deliveries {
         compiled: &Compiled,
         credential: Option<&Credential>,
         hello: &str,
-    ) -> Result<Backend, ApplyError> {
-        let security = security(&compiled.tls).map_err(|reason| ApplyError::Tls {
-            backend: compiled.display.clone(),
-            reason,
-        })?;
+    ) -> Backend {
+        let (security, misconfigured) = match security(&compiled.tls) {
+            Ok(security) => (Some(security), None),
+            Err(reason) => (None, Some(unusable(compiled, &reason))),
+        };
         let limits = &self.shared.limits;
         let delivering = Retire {
             uses: limits.uses,
@@ -148,7 +143,7 @@ impl Deliveries {
             ..delivering
         };
         let totals = &self.shared.totals;
-        Ok(Backend {
+        Backend {
             id: id.into(),
             display: compiled.display.as_str().into(),
             compiled: compiled.clone(),
@@ -158,10 +153,10 @@ impl Deliveries {
             health: Health::default(),
             headless: Headless::default(),
             turn: AtomicUsize::new(0),
-            misconfigured: Mutex::default(),
+            misconfigured: Mutex::new(misconfigured),
             delivering: Pool::new(delivering, limits.connections, totals.clone()),
             asking: Pool::new(asking, limits.ask_connections, totals.clone()),
-        })
+        }
     }
 
     /// The sending side of one session. `client` and `listener` are the two ends of its
@@ -171,7 +166,8 @@ impl Deliveries {
         Leg::new(self.shared.clone(), client, listener)
     }
 
-    /// For `/configz`: by id, each backend whose last reply showed that we are misconfigured.
+    /// For `/configz`: by id, each backend whose last reply showed that we are misconfigured, or
+    /// whose TLS cannot be set up.
     #[must_use]
     pub fn misconfigured(&self) -> BTreeMap<String, Misconfiguration> {
         let backends = self.current.load();
@@ -189,6 +185,18 @@ impl Deliveries {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.totals.read(self.shared.memory.len())
+    }
+}
+
+/// Logs, once for each change of the backend, that its TLS cannot be set up.
+fn unusable(compiled: &Compiled, reason: &str) -> Misconfiguration {
+    let backend = compiled.display.as_str();
+    tracing::warn!(backend, reason, "the backend's TLS cannot be set up");
+    // A broken PEM's line stands in the reason, however long.
+    let reason = reason.get(..reason.floor_char_boundary(MAX_REASON));
+    Misconfiguration {
+        code: reason.unwrap_or_default().to_owned(),
+        at: Timestamp::now().to_string(),
     }
 }
 
@@ -257,7 +265,8 @@ pub struct Backend {
     compiled: Compiled,
     credential: Option<Credential>,
     hello: String,
-    security: Security,
+    /// None when it cannot be set up.
+    security: Option<Security>,
     health: Health,
     headless: Headless,
     turn: AtomicUsize,
@@ -329,8 +338,9 @@ impl Backend {
         self.compiled.proxy_protocol
     }
 
-    pub(super) fn security(&self) -> &Security {
-        &self.security
+    /// None when it cannot be set up: no connection then.
+    pub(super) fn security(&self) -> Option<&Security> {
+        self.security.as_ref()
     }
 
     /// The name that is verified, when it is not the host's.

@@ -27,7 +27,10 @@ pub(super) async fn connect(
         domain,
         names,
     } = destination;
-    if backend.login().is_some() && !backend.security().is_verified() {
+    let Some(security) = backend.security() else {
+        return Err((Failure::TlsUnusable, None));
+    };
+    if backend.login().is_some() && !security.is_verified() {
         return Err((Failure::LoginUnverified, None));
     }
     let candidates = locate(backend, domain.as_ref(), names.as_ref(), &shared.limits)
@@ -38,6 +41,7 @@ pub(super) async fn connect(
         let attempt = Attempt {
             shared,
             destination,
+            security,
             preamble,
             candidate: &candidate,
         };
@@ -61,13 +65,14 @@ pub(super) async fn connect(
 struct Attempt<'a> {
     shared: &'a Shared,
     destination: &'a Destination,
+    security: &'a Security,
     preamble: &'a [u8],
     candidate: &'a Candidate,
 }
 
 impl Attempt<'_> {
     async fn run(&self) -> Result<Link, Failure> {
-        let security = self.destination.backend.security();
+        let security = self.security;
         match self.open(security).await {
             // RFC 7435 §3: a handshake that fails is no reason to withhold opportunistic mail.
             Err(Failure::Tls(reason)) if matches!(security, Security::Opportunistic(_)) => {

@@ -34,6 +34,8 @@ pub(super) enum Failure {
     Opening(OpeningError),
     /// A login is configured without verified TLS.
     LoginUnverified,
+    /// The backend's own TLS settings cannot be used: a CA certificate that is none.
+    TlsUnusable,
     /// No reply in time to what was sent last.
     Timeout(Stage),
     /// The connection ended while this was awaited.
@@ -64,6 +66,7 @@ impl Failure {
             | Self::MxLoop
             | Self::BareLf
             | Self::LoginUnverified
+            | Self::TlsUnusable
             | Self::Misconfigured(_)
             | Self::Refused(_)
             | Self::Mixed(_) => false,
@@ -80,7 +83,8 @@ impl Failure {
         }
     }
 
-    /// The codes by which a backend shows that we are misconfigured.
+    /// The codes by which a backend shows that we are misconfigured. (TLS that cannot be used is
+    /// known, logged and shown since the snapshot was applied.)
     pub(super) fn misconfiguration(&self) -> Option<String> {
         match self {
             Self::Misconfigured(reply) => Some(reply.codes()),
@@ -113,7 +117,7 @@ impl Failure {
                 Broken::Closing(_) => "closing",
             },
             Self::Opening(_) => "opening_refused",
-            Self::LoginUnverified | Self::Misconfigured(_) => "misconfigured",
+            Self::LoginUnverified | Self::TlsUnusable | Self::Misconfigured(_) => "misconfigured",
             Self::Timeout(_) => "timeout",
             Self::Lost(_) => "connection_lost",
             Self::BareLf => "bare_lf",
@@ -169,7 +173,7 @@ impl Failure {
             ),
             Self::Broken(broken) => broken_refusal(broken),
             Self::BareLf => deferred((3, 0), "the message cannot be sent on"),
-            Self::LoginUnverified | Self::Misconfigured(_) => misconfigured(),
+            Self::LoginUnverified | Self::TlsUnusable | Self::Misconfigured(_) => misconfigured(),
             Self::Refused(refusal) => refusal,
             Self::Mixed(text) => deferred((3, 0), text),
         }

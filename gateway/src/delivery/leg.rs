@@ -158,6 +158,9 @@ impl Leg {
             let at = Timestamp::now().to_string();
             backend.set_misconfigured(Some(Misconfiguration { code, at }));
         }
+        if matches!(failure, Failure::TlsUnusable) {
+            self.shared.totals.misconfigured.one();
+        }
     }
 
     /// The backend answered as it should.

@@ -311,17 +311,6 @@ fn a_snapshot_whose_parts_do_not_fit_is_refused_whole() {
         error.to_string(),
         "host 127.0.0.1:1: there is no credential relay"
     );
-    let mut bad_ca = compiled(address, BackendProtocol::Smtp);
-    bad_ca.tls.mode = BackendTlsMode::Required;
-    bad_ca.tls.ca_pem = vec!["x".to_owned()];
-    let error = deliveries
-        .apply(&snapshot([("b", bad_ca)]), Arc::new(NoNames))
-        .err()
-        .unwrap();
-    assert_eq!(
-        error.to_string(),
-        "host 127.0.0.1:1: ca.crt holds no certificate"
-    );
     let mut unknown = snapshot([]);
     unknown.config.routes.push(postern_config::Route {
         namespace: "acme".to_owned(),

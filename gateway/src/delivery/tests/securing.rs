@@ -193,6 +193,32 @@ fn world_of(snapshot: &Snapshot) -> World {
 }
 
 #[tokio::test]
+async fn a_ca_that_cannot_be_used_defers_the_mail_of_its_backend_only() {
+    let backend = Scripted::start(Script::default()).await;
+    let bad = with_tls(&backend, BackendTlsMode::Required, "x");
+    let good = compiled(backend.address, BackendProtocol::Smtp);
+    let snapshot = snapshot([("b", bad), ("good", good)]);
+    let mut world = world_of(&snapshot);
+    assert_eq!(world.ask(&[A]).await, ["451 4.3.5"]);
+    assert_eq!(reply(&world.deliver_to(&[A]).await), "451 4.3.5");
+    assert_eq!(
+        world.misconfigured().unwrap().code,
+        "ca.crt holds no certificate"
+    );
+    assert_eq!(world.deliveries.misconfigured().len(), 1);
+    assert_eq!(backend.connections(), 0);
+    let rule = rule(&[("good", 1)]);
+    let other = Choices::default()
+        .destination(&world.backends, (0, 1), &rule, &mailbox(A))
+        .unwrap();
+    let asked = world
+        .leg
+        .ask(&other, &envelope(), &[mailbox(A)], VerifyRecipients::Ask)
+        .await;
+    assert_eq!(asked.answers, [Ok(())]);
+}
+
+#[tokio::test]
 async fn the_login_is_plain_over_verified_tls_only() {
     let (config, pem) = certificate("store.acme.test");
     let backend = Scripted::start(starttls(&config)).await;
