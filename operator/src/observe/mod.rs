@@ -122,8 +122,8 @@ impl Observer {
 
     /// Follows the ConfigMaps that routes name now, and no others.
     pub fn follow_config_maps(&mut self) {
-        let wanted = config_maps::named(&self.routes.objects());
-        self.config_maps.follow(wanted);
+        let named = config_maps::named(&self.routes.objects());
+        self.config_maps.follow(&named);
     }
 
     /// What has not answered yet; empty when a [`World`] can be built.
