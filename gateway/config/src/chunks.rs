@@ -16,7 +16,7 @@ pub const CHUNKS: usize = 4;
 /// Octets in a chunk, so that its object stays below the API server's 1 MiB.
 pub const CHUNK_BYTES: usize = 900_000;
 /// Octets of one part before compression: a decompression bomb ends here.
-const PART_BYTES: u64 = 64 << 20;
+const PART_BYTES: usize = 64 << 20;
 /// Compression level: a snapshot of 1,000 routes in a few milliseconds.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -61,16 +61,21 @@ pub struct Encoded {
 /// Why a snapshot cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Even compressed it does not fit.
+    /// It does not fit: neither compressed into its chunks, nor decompressed into what a reader
+    /// takes.
     #[error(
-        "the {} part is {compressed} bytes compressed, at most {} fit: split the gateway",
-        part.as_str(), CHUNKS * CHUNK_BYTES
+        "the {} part is {octets} bytes {form}, at most {at_most} fit: split the gateway",
+        part.as_str()
     )]
     TooLarge {
         /// Which part.
         part: Part,
-        /// Its compressed size, octets.
-        compressed: usize,
+        /// `compressed` or `of JSON`: what is too large.
+        form: &'static str,
+        /// Its size in that form, octets.
+        octets: usize,
+        /// The largest size that fits, octets.
+        at_most: usize,
     },
     /// The compressor failed.
     #[error("the snapshot could not be compressed: {0}")]
@@ -129,7 +134,8 @@ impl Snapshot {
     /// Cuts the snapshot into pieces.
     ///
     /// # Errors
-    /// [`EncodeError::TooLarge`] when a part does not fit [`CHUNKS`] chunks.
+    /// [`EncodeError::TooLarge`] when a part does not fit [`CHUNKS`] chunks, or is more than
+    /// [`Snapshot::decode`] takes.
     pub fn encode(&self) -> Result<Encoded, EncodeError> {
         let (config, keys) = (canonical_json(&self.config), canonical_json(&self.keys));
         Ok(Encoded {
@@ -194,14 +200,19 @@ fn hex(octets: &[u8]) -> String {
 }
 
 fn cut(part: Part, json: &str) -> Result<Vec<Vec<u8>>, EncodeError> {
+    let fits = |form, octets: usize, at_most: usize| match octets <= at_most {
+        true => Ok(()),
+        false => Err(EncodeError::TooLarge {
+            part,
+            form,
+            octets,
+            at_most,
+        }),
+    };
+    fits("of JSON", json.len(), PART_BYTES)?;
     let compressed = zstd::encode_all(json.as_bytes(), ZSTD_LEVEL)
         .map_err(|e| EncodeError::Compress(e.to_string()))?;
-    if compressed.len() > CHUNKS * CHUNK_BYTES {
-        return Err(EncodeError::TooLarge {
-            part,
-            compressed: compressed.len(),
-        });
-    }
+    fits("compressed", compressed.len(), CHUNKS * CHUNK_BYTES)?;
     Ok(compressed.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect())
 }
 
@@ -218,7 +229,7 @@ fn join<C: AsRef<[u8]>>(part: Part, set: Set, pieces: &[C]) -> Result<String, De
     let mut text = String::new();
     zstd::Decoder::new(compressed.as_slice())
         .map_err(fail)?
-        .take(PART_BYTES)
+        .take(PART_BYTES as u64)
         .read_to_string(&mut text)
         .map_err(fail)?;
     Ok(text)

@@ -112,6 +112,21 @@ fn more_than_four_chunks_is_too_large() {
 }
 
 #[test]
+fn what_a_reader_would_not_take_is_too_large_however_well_it_compresses() {
+    let empty = canonical_json(&snapshot("").config).len();
+    let fits = snapshot(&"x".repeat(PART_BYTES - empty));
+    assert_eq!(decode(&fits.encode().unwrap(), Set::A).unwrap(), fits);
+    let error = snapshot(&"x".repeat(PART_BYTES - empty + 1))
+        .encode()
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the config part is 67108865 bytes of JSON, at most 67108864 fit: split the gateway"
+    );
+}
+
+#[test]
 fn a_secret_changes_the_hash_and_is_not_shown() {
     let (one, mut other) = (snapshot("mx1"), snapshot("mx1"));
     other.keys.certificates.get_mut("mail/tls").unwrap().key_pem = "OTHER".into();
