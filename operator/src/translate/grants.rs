@@ -8,6 +8,7 @@
 use super::status::{Problem, reason};
 use crate::world::{ObjectKey, Observed, Secret, SecretType, World};
 use postern_crds::common::ConfigMapReference;
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -80,15 +81,31 @@ impl Referrer<'_> {
         let map = map.ok_or_else(|| bad(format!("ConfigMap {key} does not exist")))?;
         let pem = map.data.as_ref().and_then(|data| data.get("ca.crt"));
         let pem = pem.ok_or_else(|| bad(format!("ConfigMap {key} has no key ca.crt")))?;
-        let certificates: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-        match certificates {
-            Ok(list) if !list.is_empty() => Ok(pem.clone()),
-            _ => Err(bad(format!(
-                "ca.crt in ConfigMap {key} holds no certificate in PEM"
-            ))),
-        }
+        let usable = trust_anchors(pem.as_bytes());
+        usable.map(|()| pem.clone()).map_err(|what| {
+            bad(format!(
+                "ca.crt in ConfigMap {key} {what}: write the authorities' certificates there, in \
+                 PEM and nothing broken among them"
+            ))
+        })
     }
+}
+
+/// Whether all certificates in PEM text can be trust anchors, as the gateway will make of them:
+/// one that it cannot read would make it refuse its whole snapshot, which is everybody's.
+fn trust_anchors(pem: &[u8]) -> Result<(), String> {
+    let mut anchors = RootCertStore::empty();
+    for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        let place = index + 1;
+        let certificate =
+            certificate.map_err(|error| format!("is broken at certificate {place} ({error})"))?;
+        let added = anchors.add(certificate);
+        added.map_err(|error| format!("has a certificate {place} that is none ({error})"))?;
+    }
+    if anchors.is_empty() {
+        return Err("holds no certificate in PEM".to_owned());
+    }
+    Ok(())
 }
 
 /// A Secret in a namespace that the operator may not read.
