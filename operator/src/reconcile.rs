@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use facts::{addresses, progress, refused};
-use pace::{PAUSES, due, lost, pause};
+use pace::{PAUSES, due, lost, next, pause};
 
 use crate::apply::{self, ApplyError, Found, Memory, Site, Writes};
 use crate::metrics::{GatewayLabels, Metrics};
@@ -190,19 +190,26 @@ impl Reconciler {
     /// and looks again at objects that were in the way.
     async fn look(&mut self, gateways: &BTreeMap<ObjectKey, Arc<Own<MailGateway>>>) {
         let permitted = self.observer.permitted_infra();
+        let class_name = &self.options.class_name;
+        let is_looked_at = |key: &ObjectKey| {
+            let object = gateways.get(key).map(|own| &own.object);
+            let ours = matches!(object, Some(Object::Read(gateway)) if gateway.spec.class_name == *class_name);
+            ours && permitted.contains(&key.namespace)
+        };
+        // What nobody looks at again must not call for a pass either; applying finds it anew.
+        for (key, kept) in &mut self.gateways {
+            if !is_looked_at(key) {
+                kept.foreign = None;
+            }
+        }
         let Self {
             client,
             observer,
             options,
             ..
         } = &*self;
-        let look = |(key, own): (&ObjectKey, &Arc<Own<MailGateway>>)| {
-            let Object::Read(gateway) = &own.object else {
-                return None;
-            };
-            let kept = self.gateways.get(key)?;
-            let ours = gateway.spec.class_name == options.class_name;
-            if !ours || !permitted.contains(&key.namespace) {
+        let look = |(key, kept): (&ObjectKey, &Kept)| {
+            if !is_looked_at(key) {
                 return None;
             }
             let stale = is_stale(observer, key, &kept.memory);
@@ -213,7 +220,7 @@ impl Reconciler {
             (stale || foreign.is_some())
                 .then(|| look_at(client, options, key.clone(), stale, foreign))
         };
-        let looks: Vec<_> = gateways.iter().filter_map(look).collect();
+        let looks: Vec<_> = self.gateways.iter().filter_map(look).collect();
         let seen: Vec<Look> = stream::iter(looks)
             .buffer_unordered(GATEWAYS)
             .collect()
@@ -225,8 +232,8 @@ impl Reconciler {
             if let Some(live) = look.live {
                 kept.memory.live = live;
             }
-            if let Some(foreign) = look.foreign {
-                kept.foreign = foreign.map(|child| (child, Instant::now() + FOREIGN_AGAIN));
+            if let Some(child) = look.foreign {
+                kept.foreign = child.map(|child| (child, Instant::now() + FOREIGN_AGAIN));
             }
         }
     }
@@ -273,6 +280,12 @@ impl Reconciler {
         translation: &Translation,
         pods: &BTreeMap<ObjectKey, Vec<Arc<Pod>>>,
     ) {
+        for (key, kept) in &mut self.gateways {
+            let read = matches!(world.gateways.get(key), Some(Object::Read(_)));
+            if !read || !translation.gateways.contains_key(key) {
+                kept.wait_for_nothing();
+            }
+        }
         let mut work = Vec::new();
         for (key, output) in &translation.gateways {
             let Some(Object::Read(gateway)) = world.gateways.get(key) else {
@@ -436,7 +449,16 @@ impl Reconciler {
             [kept.retry_at, kept.wait_until.map(at), foreign]
         });
         let failed = (failed > 0).then(|| Instant::now() + PAUSES.0);
-        kept.flatten().chain(recheck_at.map(at)).chain(failed).min()
+        let times = kept.flatten().chain(recheck_at.map(at)).chain(failed);
+        next(times, Instant::now())
+    }
+}
+
+impl Kept {
+    /// The gateway is not applied now (malformed, of another class): no time of its own begins a
+    /// pass. What it becomes rings the bell.
+    fn wait_for_nothing(&mut self) {
+        (self.retry_at, self.wait_until, self.failed) = (None, None, None);
     }
 }
 
@@ -475,7 +497,11 @@ async fn look_at(
         let namespace = &look.key.namespace;
         match apply::still_foreign(client, namespace, &child, &options.installation).await {
             Ok(child) => look.foreign = Some(child),
-            Err(error) => warn!(gateway = %look.key, %error, "an object cannot be read"),
+            Err(error) => {
+                warn!(gateway = %look.key, %error, "an object cannot be read");
+                // It counts as foreign until it is known not to be, and is read again later.
+                look.foreign = Some(Some(child));
+            }
         }
     }
     look

@@ -35,6 +35,12 @@ pub(super) async fn due(bell: &Bell, wake: Option<Instant>) {
     }
 }
 
+/// The first of the times, but not before the shortest pause: a time that has passed and that no
+/// pass moves on must not make passes back to back.
+pub(super) fn next(times: impl Iterator<Item = Instant>, now: Instant) -> Option<Instant> {
+    times.min().map(|time| time.max(now + PAUSES.0))
+}
+
 /// Until another may lead.
 pub(super) async fn lost(leading: &mut watch::Receiver<bool>) {
     // An error means that nobody stands for election any more: lost as well.
@@ -47,4 +53,20 @@ pub(super) fn pause(failures: u32) -> Duration {
     first
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_passed_does_not_begin_a_pass_at_once() {
+        let now = Instant::now();
+        let (soon, later) = (now + PAUSES.0, now + Duration::from_mins(2));
+        assert_eq!(next([].into_iter(), now), None);
+        assert_eq!(next([now, later].into_iter(), now), Some(soon));
+        let past = now.checked_sub(Duration::from_secs(30)).unwrap_or(now);
+        assert_eq!(next([past].into_iter(), now), Some(soon));
+        assert_eq!(next([later].into_iter(), now), Some(later));
+    }
 }
