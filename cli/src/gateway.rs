@@ -7,11 +7,10 @@ use crate::Error;
 use crate::stop::Stop;
 use kube::Client;
 use postern_config::head::Head;
-use postern_gateway::snapshot::folder;
 use postern_gateway::snapshot::follow::Follow;
 use postern_gateway::telemetry::access_log::AccessLog;
 use postern_gateway::telemetry::pipeline::Pipeline;
-use postern_gateway::{Gateway, Options};
+use postern_gateway::{BootError, Gateway, Options};
 use postern_operator::names;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -87,24 +86,17 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 /// Boots from the folder. A pod that follows the head waits for a better one when it cannot.
 fn boot(gateway: &Gateway, args: &Args) -> Result<(), Error> {
-    let booted = match folder::boot(&args.snapshot_dir) {
-        Ok(booted) => booted,
-        Err(error) if args.follow => {
+    match gateway.boot(&args.snapshot_dir) {
+        Ok(()) => Ok(()),
+        Err(BootError::Folder(error)) if args.follow => {
             tracing::warn!(%error, "nothing to boot from; waiting for the head");
             let (hash, generation) = head(args);
             gateway.reject(&hash, generation, &error.to_string());
-            return Ok(());
+            Ok(())
         }
-        Err(error) => return Err(Error::Failed(error.to_string())),
-    };
-    let applied = gateway.apply_generation(booted.snapshot, booted.generation);
-    if let Some((hash, why)) = booted.skipped {
-        gateway.reject(&hash, booted.generation + 1, &why);
-    }
-    match applied {
-        Err(error) if !args.follow => Err(Error::Failed(error.to_string())),
         // It was logged and stands in /configz.
-        Ok(()) | Err(_) => Ok(()),
+        Err(BootError::Apply(_)) if args.follow => Ok(()),
+        Err(error) => Err(Error::Failed(error.to_string())),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::server::budget::Budget;
 use crate::server::sessions::{Phase, Sessions};
 use crate::server::tls::TlsContext;
 use crate::server::{BindError, Listeners, Shared};
+use crate::snapshot::folder::{self, FolderError};
 use crate::snapshot::{CompileError, Environment, Runtime, State};
 use crate::telemetry::collectors::Collected;
 use crate::telemetry::metrics::Metrics;
@@ -17,6 +18,7 @@ use postern_config::Snapshot;
 use postern_config::configz::Configz;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -65,6 +67,17 @@ pub enum ApplyError {
     /// Telemetry cannot be set up.
     #[error("telemetry: {0}")]
     Telemetry(String),
+}
+
+/// Why a folder boots nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// It holds no whole set.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// No set that is whole can be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
 }
 
 /// Why a gateway does not start.
@@ -172,6 +185,36 @@ impl Gateway {
             Err(error) => self.reject(&hash, generation, &error.to_string()),
         }
         result
+    }
+
+    /// Boots from a folder with a head: its current set, or the previous one when the current set is
+    /// not whole or cannot be applied; `/configz` says then why.
+    ///
+    /// # Errors
+    /// [`BootError`]: neither set can be used; what is wrong with the current one.
+    pub fn boot(&self, folder: &Path) -> Result<(), BootError> {
+        let booted = folder::boot(folder)?;
+        let hash = booted.snapshot.hash();
+        let applied = self.apply_generation(booted.snapshot, booted.generation);
+        if let Some((hash, why)) = booted.skipped {
+            self.reject(&hash, booted.generation + 1, &why);
+        }
+        let Err(error) = applied else { return Ok(()) };
+        let Some(previous) = booted.previous else {
+            return Err(error.into());
+        };
+        let before = booted.generation.saturating_sub(1);
+        let fallen_back = folder::set(folder, &previous).and_then(|snapshot| {
+            self.apply_generation(snapshot, before)
+                .map_err(|error| error.to_string())
+        });
+        // What is wrong with the current set is what its owner must mend; it was counted already.
+        let state = &self.shared.state;
+        state.reject(&hash, booted.generation, &error.to_string());
+        fallen_back.map_err(|why| {
+            tracing::warn!(why, "the previous set cannot be used either");
+            error.into()
+        })
     }
 
     fn swap(&self, snapshot: Snapshot, generation: u64) -> Result<(), ApplyError> {

@@ -25,4 +25,4 @@ mod session;
 #[cfg(test)]
 mod testing;
 
-pub use gateway::{ApplyError, Gateway, Options, StartError};
+pub use gateway::{ApplyError, BootError, Gateway, Options, StartError};

@@ -51,6 +51,8 @@ pub struct Booted {
     pub generation: u64,
     /// Hash of the current set and why it is not in use, when it is not.
     pub skipped: Option<(String, String)>,
+    /// The set before this one, for when this one cannot be applied.
+    pub previous: Option<SetHash>,
 }
 
 /// Reads the folder: the current set, else the previous one.
@@ -68,6 +70,7 @@ pub fn boot(folder: &Path) -> Result<Booted, FolderError> {
                 snapshot,
                 generation: head.generation,
                 skipped: None,
+                previous: head.previous,
             });
         }
         Err(why) => why,
@@ -84,6 +87,7 @@ pub fn boot(folder: &Path) -> Result<Booted, FolderError> {
             snapshot,
             generation: head.generation.saturating_sub(1),
             skipped: Some((head.current.hash, why)),
+            previous: None,
         }),
         Err(other) => Err(FolderError::NoWholeSet {
             folder: folder.to_owned(),
@@ -93,7 +97,11 @@ pub fn boot(folder: &Path) -> Result<Booted, FolderError> {
     }
 }
 
-fn set(folder: &Path, expected: &SetHash) -> Result<Snapshot, String> {
+/// Reads one set of the folder.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn set(folder: &Path, expected: &SetHash) -> Result<Snapshot, String> {
     let part = |part| pieces(folder, part, expected).map_err(|error| error.to_string());
     let (config, keys) = (part(Part::Config)?, part(Part::Keys)?);
     Snapshot::decode(expected, &config, &keys).map_err(|error: DecodeError| error.to_string())

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::snapshot;
+use crate::{Gateway, Options};
 use postern_config::head::Set;
 
 /// Writes a snapshot as a set and returns its entry for the head.
@@ -111,4 +112,44 @@ fn a_missing_head_and_an_oversized_chunk() {
     let (hostname, _, why) = booted(folder.path());
     assert_eq!(hostname, "old.test");
     assert!(why.is_some_and(|why| why.contains("more than 900000 bytes")));
+}
+
+#[tokio::test]
+async fn a_current_set_that_cannot_be_applied_boots_the_previous_and_says_why() {
+    let (folder, mut head) = folder();
+    let mut bad = snapshot("new.test");
+    bad.config.postmaster = Some("no mailbox".into());
+    head.current = write(folder.path(), Set::B, &bad);
+    std::fs::write(folder.path().join(HEAD_KEY), head.to_json()).unwrap();
+    let gateway = Gateway::idle(Options::default()).await.unwrap();
+    gateway.boot(folder.path()).unwrap();
+    let status = gateway.status();
+    let applied = status.applied.unwrap();
+    assert_eq!(
+        (applied.hash, applied.generation),
+        (snapshot("old.test").hash(), 6)
+    );
+    let rejected = status.rejected.unwrap();
+    assert_eq!((rejected.hash, rejected.generation), (bad.hash(), 7));
+    assert!(
+        rejected.reason.contains("postmaster"),
+        "{}",
+        rejected.reason
+    );
+}
+
+#[tokio::test]
+async fn when_no_set_can_be_applied_the_current_ones_fault_is_told() {
+    let (folder, mut head) = folder();
+    let mut bad = snapshot("new.test");
+    bad.config.postmaster = Some("no mailbox".into());
+    head.current = write(folder.path(), Set::B, &bad);
+    std::fs::write(folder.path().join("config-a-0"), b"no zstd").unwrap();
+    std::fs::write(folder.path().join(HEAD_KEY), head.to_json()).unwrap();
+    let gateway = Gateway::idle(Options::default()).await.unwrap();
+    let error = gateway.boot(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("postmaster"), "{error}");
+    let status = gateway.status();
+    assert!(status.applied.is_none());
+    assert_eq!(status.rejected.unwrap().hash, bad.hash());
 }
