@@ -1,6 +1,5 @@
 //! Asking a backend about recipients, at RCPT (DESIGN section 4, Ask).
 
-use super::answers;
 use super::backend::Purpose;
 use super::choice::Destination;
 use super::failure::{Failure, Verdict, at_mail, at_rcpt, codes, needs_smtputf8, too_large};
@@ -83,11 +82,8 @@ impl Leg {
         if !asked {
             return Some(Ok(()));
         }
-        self.shared.answers.get(&answers::key(
-            backend.id(),
-            &envelope.reverse_path,
-            recipient,
-        ))
+        let key = self.answer_key(destination, &envelope.reverse_path, recipient);
+        self.shared.answers.get(&key)
     }
 
     /// Asks; an answer for each, and fresh answers into the cache.
@@ -194,7 +190,7 @@ impl Leg {
                 Err(failure.refusal())
             }
         };
-        let key = answers::key(destination.backend.id(), reverse_path, recipient);
+        let key = self.answer_key(destination, reverse_path, recipient);
         self.shared
             .answers
             .replace(key, &answer, &self.shared.limits);

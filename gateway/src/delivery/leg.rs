@@ -1,5 +1,6 @@
 //! The sending side of one session: where its connections come from and go to.
 
+use super::answers;
 use super::backend::{Purpose, Shared};
 use super::choice::{Destination, DestinationKey};
 use super::connect::connect;
@@ -10,6 +11,7 @@ use super::pool::retire;
 use jiff::Timestamp;
 use postern_config::backend::ProxyVersion;
 use postern_config::configz::Misconfiguration;
+use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::client::{Stage, proxy_v1, proxy_v2};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -140,6 +142,19 @@ impl Leg {
         } else {
             retire(link);
         }
+    }
+
+    /// By what an answer of the backend is remembered.
+    pub(super) fn answer_key(
+        &self,
+        destination: &Destination,
+        reverse_path: &ReversePath,
+        recipient: &Mailbox,
+    ) -> String {
+        let backend = &destination.backend;
+        let told = backend.proxy_protocol();
+        let ends = told.map(|_| (self.client.ip(), self.listener));
+        answers::key(backend.id(), ends, reverse_path, recipient)
     }
 
     /// What a failure means for the backend: avoided for a while, or told to its owner.

@@ -279,4 +279,11 @@ async fn with_a_proxy_header_a_connection_belongs_to_one_session() {
         "PROXY TCP4 192.0.2.9 198.51.100.2 1 25"
     );
     assert_eq!(world.deliveries.counters().idle_connections, 0);
+    assert_eq!(backend.heard("RCPT TO:<a").len(), 5);
+    assert_eq!(
+        world.ask(&[A]).await,
+        ["ok"],
+        "another client is another question"
+    );
+    assert_eq!(backend.heard("RCPT TO:<a").len(), 6);
 }
