@@ -129,12 +129,15 @@ impl<'w> Places<'w> {
     }
 
     /// A Service is reached by `service`, where its namespace has a say: not by its DNS name or
-    /// its cluster address.
+    /// its cluster address. A public name whose record holds a cluster address cannot be seen
+    /// here, where nothing is looked up: a NetworkPolicy is what stops that.
     fn outside(&self, host: &Host) -> Result<(), Problem> {
         let inside = match host {
             Host::Name(name) => {
                 let name = name.as_str();
-                name.ends_with(".svc") || name.ends_with(".cluster.local")
+                // Kubernetes DNS specification: `<service>.<namespace>.svc.<zone>`, and the zone
+                // is the cluster's choice.
+                name.ends_with(".svc") || name.contains(".svc.") || name.ends_with(".cluster.local")
             }
             // An IPv4-mapped IPv6 address is that IPv4 address.
             Host::Ip(address) => self.service_addresses.contains_key(&address.to_canonical()),
