@@ -228,6 +228,7 @@ impl Gateway {
             .sink
             .apply(&runtime.config)
             .map_err(ApplyError::Telemetry)?;
+        environment.deliveries.commit(&runtime.backends);
         self.shared.state.set(Arc::new(runtime));
         if self.shared.sessions.phase() == Phase::Serving {
             listeners.serve(prepared, &self.shared);

@@ -81,15 +81,15 @@ impl Deliveries {
         }
     }
 
-    /// Takes the backends of a snapshot. Those that are as before keep connections, answers and
+    /// Makes the backends of a snapshot ready; [`Deliveries::commit`] takes them. Those that are as before keep connections, answers and
     /// health; connections of vanished ones end with the last transaction that holds them.
     /// A transaction uses the [`Backends`] of the snapshot that it began with. A backend whose TLS
     /// cannot be set up defers its mail and shows in [`Deliveries::misconfigured`]: one tenant's
     /// bad CA certificate is no reason to withhold the snapshot from all others.
     ///
     /// # Errors
-    /// [`ApplyError`]; everything stays as it was then.
-    pub fn apply(
+    /// [`ApplyError`]: the snapshot cannot be used.
+    pub fn prepare(
         &self,
         snapshot: &Snapshot,
         names: Arc<dyn Names>,
@@ -112,7 +112,23 @@ impl Deliveries {
             shared: self.shared.clone(),
         });
         backends.hold_all_of(snapshot)?;
+        Ok(backends)
+    }
+
+    /// Takes what was prepared, once all else of its snapshot has been taken.
+    pub fn commit(&self, backends: &Arc<Backends>) {
         self.current.store(backends.clone());
+    }
+
+    /// [`Deliveries::prepare`] and [`Deliveries::commit`].
+    #[cfg(test)]
+    pub(super) fn apply(
+        &self,
+        snapshot: &Snapshot,
+        names: Arc<dyn Names>,
+    ) -> Result<Arc<Backends>, ApplyError> {
+        let backends = self.prepare(snapshot, names)?;
+        self.commit(&backends);
         Ok(backends)
     }
 

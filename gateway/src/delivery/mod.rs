@@ -1,6 +1,6 @@
 //! Delivery: accepted mail goes to its backends, and recipients are asked of them beforehand.
 //!
-//! A compiled snapshot goes in once ([`Deliveries::apply`]), then for each session a [`Leg`]. A
+//! A compiled snapshot goes in once ([`Deliveries::prepare`]), then for each session a [`Leg`]. A
 //! transaction chooses a [`Destination`] for each recipient ([`Choices`]), asks it at RCPT
 //! ([`Leg::ask`]) and delivers the whole message after its checks ([`Leg::deliver`]). Out come
 //! replies for the client ([`Outcome`], [`Asked`]), what telemetry wants to know of it

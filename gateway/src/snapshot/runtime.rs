@@ -128,9 +128,8 @@ impl Runtime {
         let listeners = listeners(&snapshot, environment, previous)?;
         let (resolver, dkim_keys) = resolver(&snapshot.config, previous)?;
         let postmaster = postmaster(&snapshot.config)?;
-        // Last, because delivery takes its state over when this succeeds.
         let names: Arc<HickoryResolver> = Arc::clone(&resolver);
-        let backends = environment.deliveries.apply(&snapshot, names)?;
+        let backends = environment.deliveries.prepare(&snapshot, names)?;
         Ok(Self {
             hash,
             generation,

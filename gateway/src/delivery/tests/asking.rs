@@ -324,3 +324,18 @@ fn a_snapshot_whose_parts_do_not_fit_is_refused_whole() {
         "route acme/mail, rule default: there is no backend gone"
     );
 }
+
+#[test]
+fn what_was_prepared_changes_nothing_until_it_is_committed() {
+    let deliveries = Deliveries::new(limits());
+    let address = "127.0.0.1:1".parse().unwrap();
+    let mut bad_ca = compiled(address, BackendProtocol::Smtp);
+    bad_ca.tls.mode = BackendTlsMode::Required;
+    bad_ca.tls.ca_pem = vec!["x".to_owned()];
+    let prepared = deliveries
+        .prepare(&snapshot([("b", bad_ca)]), Arc::new(NoNames))
+        .unwrap();
+    assert_eq!(deliveries.misconfigured().len(), 0);
+    deliveries.commit(&prepared);
+    assert_eq!(deliveries.misconfigured().len(), 1);
+}
