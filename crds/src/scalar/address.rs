@@ -22,6 +22,9 @@ pub struct EmailAddress {
     domain: DomainName,
 }
 
+/// Octets of a local part (RFC 5321 §4.5.3.1.1).
+const LOCAL_PART: usize = 64;
+
 string_scalar!(EmailAddress, max_length: 254, pattern: concat!("^", local_part!(), "@", domain!(), "$"));
 
 impl EmailAddress {
@@ -44,8 +47,9 @@ impl FromStr for EmailAddress {
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let error = || ScalarError::new(text, "an address such as postmaster@example.com");
         let (local_part, domain) = text.split_once('@').ok_or_else(error)?;
-        // RFC 5321 §4.5.3.1.3: 256 with the angle brackets.
-        if text.chars().count() > 254 || !is_dot_string(local_part) {
+        // RFC 5321 §4.5.3.1.3: 256 with the angle brackets; §4.5.3.1.1: 64 octets of local part.
+        let is_too_long = text.chars().count() > 254 || local_part.len() > LOCAL_PART;
+        if is_too_long || !is_dot_string(local_part) {
             return Err(error());
         }
         let domain = domain.parse().map_err(|_| error())?;

@@ -265,3 +265,14 @@ fn a_hostile_text_makes_a_short_error() {
     let error = "x".repeat(100_000).parse::<Cidr>().unwrap_err().to_string();
     assert!(error.len() < 300, "{}", error.len());
 }
+
+#[test]
+fn a_local_part_has_at_most_64_octets() {
+    let address = |octets: usize| format!("{}@acme.test", "a".repeat(octets));
+    assert!(address(64).parse::<EmailAddress>().is_ok());
+    let error = address(65).parse::<EmailAddress>().unwrap_err();
+    assert!(
+        error.to_string().contains("postmaster@example.com"),
+        "{error}"
+    );
+}

@@ -91,6 +91,7 @@ fn regex(pattern: &str) -> Result<Regex, String> {
     };
     // Alone first: a stray `)` must not take the fence below apart.
     build(pattern)?;
-    // The whole local part must match.
-    build(&format!(r"\A(?:{pattern})\z"))
+    // The whole local part must match. In `x` mode the pattern may end in a comment, which would
+    // swallow the fence; there, and only there, a line break is nothing but the comment's end.
+    build(&format!(r"\A(?:{pattern})\z")).or_else(|_| build(&format!("\\A(?:{pattern}\n)\\z")))
 }

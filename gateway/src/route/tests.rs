@@ -101,3 +101,11 @@ fn a_bad_regular_expression_names_route_and_rule() {
         );
     }
 }
+
+#[test]
+fn an_expression_that_ends_in_a_comment_is_one_that_the_api_takes() {
+    let commented = LocalPartMatch::RegularExpression("(?x) list- \\d+  # our lists".into());
+    let rules = rules(&[commented]).unwrap();
+    assert_eq!(rules.first("list-12"), Some(0));
+    assert_eq!(rules.first("list-12-x"), None);
+}
