@@ -19,8 +19,8 @@ type Answer = Result<(), Refusal>;
 
 impl Leg {
     /// Asks the backend about a group of recipients with one destination, at RCPT. With
-    /// [`VerifyRecipients::None`] nobody is asked: only what the backend refused of an earlier
-    /// attempt at the same mail is remembered. Takes at most 20 s.
+    /// [`VerifyRecipients::None`], and for the backend `mx`, nobody is asked: only what the backend
+    /// refused of an earlier attempt at the same mail is remembered. Takes at most 20 s.
     pub async fn ask(
         &mut self,
         destination: &Destination,
@@ -72,7 +72,9 @@ impl Leg {
         if backend.discards() {
             return Some(Ok(()));
         }
-        let asked = verify == VerifyRecipients::Ask;
+        // The mail servers of others say at RCPT what they think of our address as well, and many
+        // take a question without a message for probing.
+        let asked = verify == VerifyRecipients::Ask && !backend.is_mx();
         if !self.shared.memory.has_refused_none() {
             let who = Senders::new(self.client.ip(), &envelope.reverse_path).to(recipient);
             if let Some(refusal) = self.shared.memory.refusal(&who, envelope, asked) {

@@ -31,6 +31,19 @@ async fn the_backend_is_asked_with_the_real_reverse_path_size_body_and_smtputf8(
 }
 
 #[tokio::test]
+async fn the_mail_servers_of_others_are_never_asked() {
+    let backend = Scripted::start(Script::default()).await;
+    let mx = Compiled {
+        target: Target::Mx,
+        ..compiled(backend.address, BackendProtocol::Smtp)
+    };
+    // Whoever asked here would have to look names up, which fails.
+    let mut world = World::with(limits(), mx, Arc::new(NoNames));
+    assert_eq!(world.ask(&[A, B]).await, ["ok", "ok"]);
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test]
 async fn a_pipelined_group_is_asked_as_one() {
     let script = Script::default()
         .says("RCPT TO:<b", "550 5.1.1 no")
