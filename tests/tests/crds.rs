@@ -247,11 +247,8 @@ async fn a_new_object_has_its_defaults_and_is_pending() {
     assert_eq!(gateways.get("edge").await.unwrap().spec, gateway.spec);
 }
 
-#[tokio::test]
-async fn kubectl_answers_in_one_line_whether_it_works() {
-    let cluster = cluster().await;
-    let namespace = cluster.namespace("columns").await;
-    let route = "
+/// A route to that gateway.
+const ROUTE: &str = "
 apiVersion: postern.dev/v1alpha1
 kind: MailRoute
 metadata: {name: shop}
@@ -260,7 +257,9 @@ spec:
   recipients: [shop.test]
   rules: [{name: default, backends: [{discard: {}}]}]
 ";
-    let policy = "
+
+/// A policy on it.
+const POLICY: &str = "
 apiVersion: postern.dev/v1alpha1
 kind: MailPolicy
 metadata: {name: strict}
@@ -269,21 +268,28 @@ spec:
   mode: Monitor
   defaults: {verify: {spf: {onFail: Reject}}}
 ";
+
+/// One object of each kind; the way to the gateways comes back.
+async fn create_each_kind(cluster: &ControlPlane, namespace: &str) -> Api<MailGateway> {
     let client = cluster.client().await;
     let params = PostParams::default();
     let gateway: MailGateway = serde_saphyr::from_str(GATEWAY).unwrap();
-    let gateways: Api<MailGateway> = Api::namespaced(client.clone(), &namespace);
+    let gateways: Api<MailGateway> = Api::namespaced(client.clone(), namespace);
     gateways.create(&params, &gateway).await.unwrap();
-    let route: MailRoute = serde_saphyr::from_str(route).unwrap();
-    Api::namespaced(client.clone(), &namespace)
-        .create(&params, &route)
-        .await
-        .unwrap();
-    let policy: MailPolicy = serde_saphyr::from_str(policy).unwrap();
-    Api::namespaced(client, &namespace)
-        .create(&params, &policy)
-        .await
-        .unwrap();
+    let route: MailRoute = serde_saphyr::from_str(ROUTE).unwrap();
+    let routes = Api::namespaced(client.clone(), namespace);
+    routes.create(&params, &route).await.unwrap();
+    let policy: MailPolicy = serde_saphyr::from_str(POLICY).unwrap();
+    let policies = Api::namespaced(client, namespace);
+    policies.create(&params, &policy).await.unwrap();
+    gateways
+}
+
+#[tokio::test]
+async fn kubectl_answers_in_one_line_whether_it_works() {
+    let cluster = cluster().await;
+    let namespace = cluster.namespace("columns").await;
+    let gateways = create_each_kind(cluster, &namespace).await;
     let programmed = json!({"status": {"conditions": [
         {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
         {"type": "Programmed", "status": "False", "reason": "PodsUnreachable", "message": "1/2 pods run 9f2c", "lastTransitionTime": "2026-01-01T00:00:00Z"},
