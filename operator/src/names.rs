@@ -1,12 +1,11 @@
 //! The names, labels and annotations by which the objects of a gateway are known: one place for
 //! those who render them, those who write them and those who watch them.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
+use postern_config::chunks::sha256_hex;
 use postern_crds::MailGateway;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::world::ObjectKey;
 
@@ -139,14 +138,5 @@ fn dns_label(name: &str, limit: usize) -> String {
 }
 
 fn short_hash(text: &str) -> String {
-    let octets = digest(&SHA256, text.as_bytes());
-    octets
-        .as_ref()
-        .iter()
-        .take(HASH_DIGITS / 2)
-        .fold(String::new(), |mut hex, octet| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{octet:02x}");
-            hex
-        })
+    sha256_hex(text.as_bytes(), HASH_DIGITS)
 }

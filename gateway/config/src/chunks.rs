@@ -179,6 +179,16 @@ pub fn short(hash: &str) -> &str {
     hash.get(..8).unwrap_or(hash)
 }
 
+/// The first `digits` (at most 64) lower-case hex digits of the SHA-256 of `octets`: how equal
+/// things get equal names.
+#[must_use]
+pub fn sha256_hex(octets: &[u8], digits: usize) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
+    let mut text = hex(digest.as_ref());
+    text.truncate(digits);
+    text
+}
+
 fn hash(config: &str, keys: &str) -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     // The length keeps the border between the parts part of what is hashed.

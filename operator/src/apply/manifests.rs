@@ -1,13 +1,12 @@
 //! Writing a gateway's objects by server-side apply, each only when it is not yet what it should
 //! be.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
+use postern_config::chunks::sha256_hex;
 use serde::Serialize;
 use serde_json::Value;
-use std::fmt::Write as _;
 
 use super::{ApplyError, Site, compare};
 use crate::names;
@@ -74,16 +73,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
 {
     let mut body = serde_json::to_value(object)?;
-    let octets = digest(&SHA256, body.to_string().as_bytes());
-    let hash = octets
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut hex, octet| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{octet:02x}");
-            hex
-        });
+    let hash = sha256_hex(body.to_string().as_bytes(), 16);
     body["metadata"]["annotations"][APPLIED] = Value::String(hash.clone());
     Ok(Desired {
         resource: ApiResource::erase::<K>(&()),

@@ -8,11 +8,10 @@
 use super::grants::Referrer;
 use super::status::{Problem, reason};
 use crate::world::{Mode, ObjectKey, SecretType, World};
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_config::backend as config;
-use postern_config::chunks::canonical_json;
+use postern_config::chunks::{canonical_json, sha256_hex};
 use postern_config::{Backend as Compiled, Credential};
 use postern_crds::defaults;
 use postern_crds::mail_gateway::TlsMode;
@@ -21,7 +20,6 @@ use postern_crds::mail_route::{
 };
 use postern_crds::scalar::Host;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 /// A compiled backend with its place and share.
@@ -292,16 +290,7 @@ fn display(namespace: &str, backend: &Backend) -> String {
 /// 16 hex digits over all that makes a backend what it is. A login counts by its Secret's name:
 /// a hash of a password must not stand where all may read.
 fn identify(backend: &Compiled) -> String {
-    let octets = digest(&SHA256, canonical_json(backend).as_bytes());
-    octets
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut hex, octet| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{octet:02x}");
-            hex
-        })
+    sha256_hex(canonical_json(backend).as_bytes(), 16)
 }
 
 fn not_found(message: String) -> Problem {

@@ -19,8 +19,8 @@ use super::status::{Problem, reason};
 use crate::names;
 use crate::translation::{Generate, GenerateKind};
 use crate::world::{ObjectKey, SecretType};
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use postern_config::chunks::sha256_hex;
 use postern_config::{CertificateKey, listener as config};
 use postern_crds::MailGateway;
 use postern_crds::common::SecretReference;
@@ -28,7 +28,6 @@ use postern_crds::mail_gateway::{Tls, TlsMode, TlsVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How a listener is served.
@@ -319,13 +318,5 @@ fn parse(secret: &str, chain_pem: String, key_pem: String) -> Result<Pair, Probl
 
 /// The first 16 hex digits of a certificate's SHA-256.
 fn fingerprint(leaf: &CertificateDer<'_>) -> String {
-    digest(&SHA256, leaf)
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut hex, octet| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{octet:02x}");
-            hex
-        })
+    sha256_hex(leaf, 16)
 }
