@@ -151,6 +151,20 @@ impl Reply {
     pub(crate) const PARAMETER_MISSING: Self = fixed(501, 5, 4, "This command needs a parameter");
     pub(crate) const MAIL_SYNTAX: Self = fixed(501, 5, 4, "Syntax: MAIL FROM:<address>");
     pub(crate) const RCPT_SYNTAX: Self = fixed(501, 5, 4, "Syntax: RCPT TO:<address>");
+    /// RFC 5321 §3.3: "spaces are not permitted on either side of the colon".
+    pub(crate) const MAIL_SPACED: Self = fixed(
+        501,
+        5,
+        4,
+        "Syntax: MAIL FROM:<address>, without a space before or after the colon",
+    );
+    /// As for MAIL.
+    pub(crate) const RCPT_SPACED: Self = fixed(
+        501,
+        5,
+        4,
+        "Syntax: RCPT TO:<address>, without a space before or after the colon",
+    );
     /// RFC 3030 §2.
     pub(crate) const BDAT_SYNTAX: Self = fixed(501, 5, 4, "Syntax: BDAT size [LAST]");
     pub(crate) const NOT_IMPLEMENTED: Self = fixed(502, 5, 1, "Command not implemented");

@@ -44,6 +44,10 @@ pub(super) struct Chunk {
     pub(super) last: bool,
 }
 
+/// The largest chunk, octets. No client sends more than this in one: a size beyond it is a mistake,
+/// or there to keep a session busy with octets that are thrown away.
+const MAX_CHUNK: u64 = u32::MAX as u64;
+
 /// Why a BDAT command is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BadChunk {
@@ -51,7 +55,7 @@ pub(super) enum BadChunk {
     Malformed,
     /// A size, and then something else than LAST: so many octets follow.
     Surplus(u64),
-    /// More octets follow than can be counted.
+    /// More octets follow than [`MAX_CHUNK`].
     Endless,
 }
 
@@ -131,7 +135,10 @@ impl Command {
 
     /// The argument of MAIL (RFC 5321 §4.1.1.2).
     pub(super) fn mail(&self) -> Result<Mail, Reply> {
-        let path = behind_keyword(&self.argument, "FROM:").ok_or(Reply::MAIL_SYNTAX)?;
+        let path = behind_keyword(&self.argument, "FROM").map_err(|missing| match missing {
+            NoPath::Keyword => Reply::MAIL_SYNTAX,
+            NoPath::Spaced => Reply::MAIL_SPACED,
+        })?;
         let (reverse_path, rest) =
             address::reverse_path(path).map_err(|why| Reply::bad_sender(&why))?;
         let null = ReversePath::Null;
@@ -168,7 +175,10 @@ impl Command {
 
     /// The argument of RCPT (RFC 5321 §4.1.1.3); no parameter is offered.
     pub(super) fn rcpt(&self, smtputf8: bool) -> Result<ForwardPath, Reply> {
-        let path = behind_keyword(&self.argument, "TO:").ok_or(Reply::RCPT_SYNTAX)?;
+        let path = behind_keyword(&self.argument, "TO").map_err(|missing| match missing {
+            NoPath::Keyword => Reply::RCPT_SYNTAX,
+            NoPath::Spaced => Reply::RCPT_SPACED,
+        })?;
         let (forward_path, rest) =
             address::forward_path(path).map_err(|why| Reply::bad_recipient(&why))?;
         if let Some(parameter) = Parameters::read(rest).ok_or(Reply::RCPT_SYNTAX)?.next() {
@@ -183,26 +193,47 @@ impl Command {
 
     /// The argument of BDAT: `chunk-size [ SP "LAST" ]`, `chunk-size = 1*DIGIT`.
     pub(super) fn bdat(&self) -> Result<Chunk, BadChunk> {
-        let (digits, marker) = match self.argument.split_once(' ') {
-            Some((digits, marker)) => (digits, Some(marker)),
-            None => (self.argument.as_str(), None),
-        };
+        // However the rest is written: where a size can be read, octets follow, and they must not
+        // be taken for commands.
+        let argument = self.argument.trim_start_matches(' ');
+        let digits = argument.split(' ').next().unwrap_or_default();
         if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
             return Err(BadChunk::Malformed);
         }
-        let size = digits.parse().map_err(|_| BadChunk::Endless)?;
-        match marker {
-            None => Ok(Chunk { size, last: false }),
-            Some(marker) if marker.eq_ignore_ascii_case("LAST") => Ok(Chunk { size, last: true }),
-            Some(_) => Err(BadChunk::Surplus(size)),
+        let size = digits
+            .parse()
+            .ok()
+            .filter(|size| *size <= MAX_CHUNK)
+            .ok_or(BadChunk::Endless)?;
+        match self.argument.strip_prefix(digits) {
+            Some("") => Ok(Chunk { size, last: false }),
+            Some(marker) if marker.eq_ignore_ascii_case(" LAST") => Ok(Chunk { size, last: true }),
+            _ => Err(BadChunk::Surplus(size)),
         }
     }
 }
 
-/// What follows `FROM:` or `TO:`. RFC 5321 §3.3: no space stands on either side of the colon.
-fn behind_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
-    let (head, rest) = argument.split_at_checked(keyword.len())?;
-    head.eq_ignore_ascii_case(keyword).then_some(rest)
+/// Why no path is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPath {
+    /// There is no `FROM:` or `TO:`.
+    Keyword,
+    /// There is, and a space at its colon.
+    Spaced,
+}
+
+/// What follows `FROM:` or `TO:`. RFC 5321 §3.3: "spaces are not permitted on either side of the
+/// colon".
+fn behind_keyword<'a>(argument: &'a str, keyword: &str) -> Result<&'a str, NoPath> {
+    let (_, rest) = argument
+        .split_at_checked(keyword.len())
+        .filter(|(head, _)| head.eq_ignore_ascii_case(keyword))
+        .ok_or(NoPath::Keyword)?;
+    match rest.strip_prefix(':') {
+        Some(path) if !path.starts_with(' ') => Ok(path),
+        _ if rest.trim_start_matches(' ').starts_with(':') => Err(NoPath::Spaced),
+        _ => Err(NoPath::Keyword),
+    }
 }
 
 /// `SIZE=` (RFC 1870 §5: `1*20DIGIT`). What does not fit is larger than any limit.

@@ -166,7 +166,7 @@ impl Core {
             Err(BadChunk::Surplus(size)) => {
                 self.refuse_chunk(size, Reply::BDAT_SYNTAX, Effect::Fault);
             }
-            // So many octets never end: nothing behind them can be a command.
+            // So many octets do not end: nothing behind them can be a command.
             Err(BadChunk::Endless) => self.close(Reply::MESSAGE_TOO_LARGE, CloseReason::Drain),
         }
         None
