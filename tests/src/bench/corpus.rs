@@ -3,17 +3,15 @@
 use postern_cli::demo::signing::Signer;
 use std::fmt::Write as _;
 
-/// Mails in the corpus.
-const MAILS: usize = 200;
-/// The sizes in kB and how many mails of a hundred have each; the mean is about 17 kB.
-const SIZES: [(f64, u32); 7] = [
-    (1.5, 18),
-    (3.0, 22),
-    (6.0, 22),
-    (12.0, 18),
-    (30.0, 12),
-    (80.0, 6),
-    (200.0, 2),
+/// The sizes in octets and how many of the mails have each; the mean is about 17 kB.
+const SIZES: [(usize, usize); 7] = [
+    (1_500, 36),
+    (3_000, 44),
+    (6_000, 44),
+    (12_000, 36),
+    (30_000, 24),
+    (80_000, 12),
+    (200_000, 4),
 ];
 /// The domain that signs.
 pub const DOMAIN: &str = "sender.test";
@@ -48,9 +46,11 @@ impl Corpus {
     #[must_use]
     pub fn new(signer: Option<&Signer>) -> Self {
         let mut sequence = Sequence(20_261_122);
-        let mails: Vec<String> = (0..MAILS)
-            .map(|number| {
-                let mail = mail(number, &mut sequence);
+        let mails: Vec<String> = sizes(&mut sequence)
+            .into_iter()
+            .enumerate()
+            .map(|(number, size)| {
+                let mail = mail(number, size, &mut sequence);
                 signer.map_or_else(
                     || mail.clone(),
                     |signer| signer.sign(&mail).expect("signed"),
@@ -77,24 +77,20 @@ fn framed(mail: &str) -> Vec<u8> {
     octets
 }
 
-fn size(sequence: &mut Sequence) -> usize {
-    let mut draw = sequence.next(100);
-    for (kilobytes, share) in SIZES {
-        if draw < share {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "small"
-            )]
-            return (kilobytes * 1000.0) as usize;
-        }
-        draw -= share;
+/// The size of each mail, in an order that mixes them (Fisher and Yates).
+fn sizes(sequence: &mut Sequence) -> Vec<usize> {
+    let mut sizes: Vec<usize> = SIZES
+        .into_iter()
+        .flat_map(|(size, number)| std::iter::repeat_n(size, number))
+        .collect();
+    for last in (1..sizes.len()).rev() {
+        let below = u32::try_from(last + 1).expect("a small corpus");
+        sizes.swap(last, sequence.next(below) as usize);
     }
-    1500
+    sizes
 }
 
-fn mail(number: usize, sequence: &mut Sequence) -> String {
-    let size = size(sequence);
+fn mail(number: usize, size: usize, sequence: &mut Sequence) -> String {
     let mut mail = format!(
         "From: Alice <alice@{DOMAIN}>\r\nTo: Bob <bob@acme.test>\r\n\
          Subject: Minutes of meeting {number}\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n\
@@ -122,7 +118,7 @@ mod tests {
     fn the_corpus_is_the_same_in_every_run_and_about_17_kb_on_average() {
         let corpus = Corpus::new(None);
         assert!(
-            (14.0..20.0).contains(&corpus.mean_kb()),
+            (16.5..17.5).contains(&corpus.mean_kb()),
             "{} kB",
             corpus.mean_kb()
         );
