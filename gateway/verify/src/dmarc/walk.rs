@@ -88,7 +88,7 @@ impl<'r, R: Resolve> Walks<'r, R> {
 
     fn count(&mut self) -> Result<(), DnsError> {
         if self.queries == MAX_QUERIES {
-            return Err(DnsError::Temporary(Temporary::Other));
+            return Err(DnsError::Temporary(Temporary::Spent));
         }
         self.queries += 1;
         Ok(())

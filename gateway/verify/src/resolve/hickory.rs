@@ -94,7 +94,7 @@ impl AtomicCounters {
             Err(DnsError::NoRecords { .. }) => &self.no_records,
             Err(DnsError::Temporary(Temporary::Timeout)) => &self.timeouts,
             Err(DnsError::Temporary(Temporary::ServFail)) => &self.servfail,
-            Err(DnsError::Temporary(Temporary::Other) | DnsError::Malformed) => {
+            Err(DnsError::Temporary(Temporary::Other | Temporary::Spent) | DnsError::Malformed) => {
                 &self.other_failures
             }
         };

@@ -61,9 +61,12 @@ pub enum Temporary {
     /// RCODE 2, SERVFAIL.
     #[error("SERVFAIL")]
     ServFail,
-    /// Any other RCODE, no server reachable, or the budget of a message ([`Budget`]) spent.
+    /// Any other RCODE, or no server reachable.
     #[error("no usable answer")]
     Other,
+    /// The message has asked all that it may, or for as long as it may ([`Budget`]).
+    #[error("the message's budget of DNS questions and time is spent")]
+    Spent,
 }
 
 impl DnsError {

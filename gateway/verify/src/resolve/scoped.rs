@@ -43,7 +43,7 @@ impl Budget {
                 left.checked_sub(1)
             })
             .map(drop)
-            .map_err(|_| DnsError::Temporary(Temporary::Other))
+            .map_err(|_| DnsError::Temporary(Temporary::Spent))
     }
 }
 
@@ -87,6 +87,18 @@ impl<R: Resolve> Scoped<R> {
         }
     }
 
+    /// The same resolver and observer within another budget.
+    #[must_use]
+    pub fn within(&self, budget: Arc<Budget>) -> Self
+    where
+        R: Clone,
+    {
+        Self {
+            budget,
+            ..self.clone()
+        }
+    }
+
     async fn ask<T>(
         &self,
         record_type: RecordType,
@@ -103,7 +115,7 @@ impl<R: Resolve> Scoped<R> {
         let answer = match self.budget.take() {
             Ok(()) => tokio::time::timeout_at(self.budget.deadline, question)
                 .await
-                .unwrap_or(Err(DnsError::Temporary(Temporary::Timeout))),
+                .unwrap_or(Err(DnsError::Temporary(Temporary::Spent))),
             Err(spent) => Err(spent),
         };
         if let Some((observer, started)) = started {

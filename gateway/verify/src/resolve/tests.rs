@@ -236,7 +236,7 @@ async fn an_observer_hears_of_each_question() {
     scoped.txt(&name("example.test")).await.unwrap();
     scoped.ptr("192.0.2.9".parse().unwrap()).await.unwrap_err();
     let spent = scoped.a(&name("example.test")).await;
-    assert_eq!(spent, Err(DnsError::Temporary(Temporary::Other)));
+    assert_eq!(spent, Err(DnsError::Temporary(Temporary::Spent)));
     assert_eq!(budget.left(), 0);
     let notes = notes.0.lock().unwrap();
     let heard: Vec<_> = notes
@@ -255,7 +255,7 @@ async fn an_observer_hears_of_each_question() {
             (
                 RecordType::A,
                 "example.test",
-                Err(DnsError::Temporary(Temporary::Other))
+                Err(DnsError::Temporary(Temporary::Spent))
             ),
         ]
     );

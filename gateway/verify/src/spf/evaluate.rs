@@ -12,7 +12,7 @@ use super::record::{
 };
 use super::{Outcome, Request, SpfResult};
 use crate::name::Name;
-use crate::resolve::{DnsError, Resolve};
+use crate::resolve::{DnsError, Resolve, Temporary};
 use futures::future::BoxFuture;
 use std::net::IpAddr;
 
@@ -308,6 +308,10 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         match self.validated_names().await {
             Ok(names) => Ok(names.iter().any(|known| known.is_at_or_below(&name))),
             Err(DnsError::NoRecords { .. }) => self.count_void().map(|()| false),
+            // §4.6.4: what the limits of time and questions cut off is a temperror, not "no match".
+            Err(spent @ DnsError::Temporary(Temporary::Spent)) => {
+                Err(Stop::Temporary(format!("PTR {}: {spent}", self.client)))
+            }
             // "If a DNS error occurs while doing the PTR RR lookup, then this mechanism fails to
             // match."
             Err(_) => Ok(false),
@@ -394,8 +398,10 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         let names = self.resolver.ptr(self.client).await?;
         let mut validated = Vec::new();
         for name in names.iter().take(MAX_NAMES) {
-            if self.has_client(name, DualCidr { v4: 32, v6: 128 }).await == Ok(true) {
-                validated.push(name.clone());
+            match self.has_client(name, DualCidr { v4: 32, v6: 128 }).await {
+                Ok(true) => validated.push(name.clone()),
+                Err(spent @ DnsError::Temporary(Temporary::Spent)) => return Err(spent),
+                Ok(false) | Err(_) => {}
             }
         }
         Ok(validated)

@@ -4,6 +4,7 @@ mod suite;
 
 use super::*;
 use crate::zone::Zone;
+use std::fmt::Write as _;
 
 async fn check(zone: &str, client: &str, local_part: &str, domain: &str) -> Outcome {
     let zone = Zone::parse(zone).unwrap();
@@ -183,6 +184,114 @@ async fn odd_local_parts_make_odd_names() {
             .result,
         SpfResult::Fail
     );
+}
+
+fn mail(helo: &str, reverse_path: Option<(&str, &str)>) -> Request {
+    let client = IpAddr::from([192, 0, 2, 1]);
+    Request::mail_from(client, helo, reverse_path, "mx.test", 0)
+}
+
+#[tokio::test]
+async fn helo_is_checked_on_its_own() {
+    let zone = Zone::parse(
+        r#"
+        mail.test    TXT "v=spf1 a -all"
+        mail.test    A   192.0.2.9
+        example.test TXT "v=spf1 ip4:192.0.2.1 -all"
+        "#,
+    )
+    .unwrap();
+    let request = mail("mail.test", Some(("a", "example.test")));
+    let both = check_identities(&zone, &zone, &request).await;
+    assert_eq!(both.mail_from.result, SpfResult::Pass);
+    assert_eq!(both.mail_from.sender, "a@example.test");
+    assert_eq!(
+        (
+            both.helo.result,
+            both.helo.identity,
+            both.helo.sender.as_str()
+        ),
+        (SpfResult::Fail, Identity::Helo, "mail.test")
+    );
+    for helo in ["[192.0.2.1]", "localhost", "192.0.2.1"] {
+        let both = check_identities(&zone, &zone, &mail(helo, None)).await;
+        assert_eq!(both.helo.result, SpfResult::None, "{helo}");
+        assert_eq!(both.mail_from.result, SpfResult::None, "{helo}");
+    }
+}
+
+#[tokio::test]
+async fn the_null_reverse_path_is_postmaster_at_helo_and_costs_one_check() {
+    let zone = Zone::parse(
+        r#"
+        mail.test TXT "v=spf1 exists:%{l}.%{o}.%{h}.test -all"
+        postmaster.mail.test.mail.test.test A 127.0.0.2
+        "#,
+    )
+    .unwrap();
+    let both = check_identities(&zone, &zone, &mail("mail.test", None)).await;
+    assert_eq!(both.mail_from.result, SpfResult::Pass, "{both:?}");
+    assert_eq!(both.mail_from.identity, Identity::MailFrom);
+    assert_eq!(both.mail_from.sender, "postmaster@mail.test");
+    assert_eq!(both.helo.result, SpfResult::Pass);
+    assert_eq!(
+        (both.helo.identity, both.helo.sender.as_str()),
+        (Identity::Helo, "mail.test")
+    );
+    assert_eq!(zone.asked(), 2);
+}
+
+/// Each of ten terms costs eleven questions, the explanation one, its `%{p}` eleven.
+#[tokio::test]
+async fn the_worst_record_asks_no_more_than_123_questions() {
+    let mut text = String::new();
+    let mut record = "v=spf1".to_owned();
+    for n in 0..10 {
+        let _ = write!(record, " mx:mx{n}.test");
+        for host in 0..10 {
+            let _ = writeln!(text, "mx{n}.test MX 10 h{host}.mx{n}.test");
+            let _ = writeln!(text, "h{host}.mx{n}.test A 203.0.113.1");
+            let _ = writeln!(text, "192.0.2.1 PTR p{host}{n}.test");
+            let _ = writeln!(text, "p{host}{n}.test A 203.0.113.1");
+        }
+    }
+    let _ = writeln!(text, "worst.test TXT \"{record} -all exp=%{{p}}.why.test\"");
+    let _ = writeln!(text, "unknown.why.test TXT \"%{{p}}\"");
+    let zone = Zone::parse(&text).unwrap();
+    let outcome = check_host(&zone, &mail("h.test", Some(("a", "worst.test")))).await;
+    assert_eq!(outcome.result, SpfResult::Fail, "{outcome:?}");
+    assert_eq!(outcome.explanation.as_deref(), Some("unknown"));
+    assert_eq!(zone.asked(), 123);
+}
+
+#[tokio::test]
+async fn what_a_limit_cuts_off_is_temperror_and_not_a_failure_to_match() {
+    let zone = Zone::parse(
+        r#"
+        ptr.test    TXT "v=spf1 ptr -all"
+        p.test      TXT "v=spf1 exists:%{p}.p.test -all"
+        192.0.2.1   PTR a.ptr.test
+        a.ptr.test  A   192.0.2.1
+        "#,
+    )
+    .unwrap();
+    for (domain, questions) in [
+        ("ptr.test", 1),
+        ("ptr.test", 2),
+        ("p.test", 1),
+        ("p.test", 2),
+    ] {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let budget = crate::resolve::Budget::new(questions, deadline);
+        let scoped = crate::resolve::Scoped::new(&zone, budget, None);
+        let outcome = check_host(&scoped, &mail("h.test", Some(("a", domain)))).await;
+        assert_eq!(
+            outcome.result,
+            SpfResult::TempError,
+            "{domain} {questions}: {outcome:?}"
+        );
+        assert!(outcome.problem.unwrap().contains("is spent"));
+    }
 }
 
 proptest::proptest! {

@@ -152,7 +152,7 @@ fn fill(zone: &Zone, query: &Query, response: &mut Message) -> Option<()> {
         };
         match wanted.and_then(|wanted| records.iter().find_map(|r| failure(r, wanted))) {
             Some(Temporary::Timeout) => return None,
-            Some(Temporary::ServFail | Temporary::Other) => {
+            Some(Temporary::ServFail | Temporary::Other | Temporary::Spent) => {
                 response.metadata.response_code = ResponseCode::ServFail;
                 return Some(());
             }
