@@ -61,7 +61,7 @@ impl Signer {
             .map(<[u8]>::trim_ascii);
         let mut text = Vec::new();
         let relaxed = header == "relaxed";
-        crate::dkim::canonicalize_signed(&message, signed, relaxed, &mut text);
+        crate::dkim::canonicalize_signed(&message, None, signed, relaxed, &mut text);
         self.put(raw, name, &format!("{tags}{bh}"), relaxed, text)
     }
 

@@ -12,6 +12,8 @@ pub fn check(outcome: &Outcome) -> Finding {
     let best = outcome.best();
     let concern = match best {
         DkimResult::None | DkimResult::Pass => None,
+        // RFC 6376 §3.6.1, t=y: such a failure is not to be told from an unsigned message.
+        _ if outcome.untried == 0 && outcome.signatures.iter().all(|one| one.testing) => None,
         DkimResult::TempError => Some(Concern::DkimTempError),
         DkimResult::Fail | DkimResult::Policy | DkimResult::Neutral | DkimResult::PermError => {
             Some(Concern::DkimFail)

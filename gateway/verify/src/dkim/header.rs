@@ -50,13 +50,16 @@ pub(crate) fn canonicalize_own(
 }
 
 /// Appends all fields that `names` choose: for a name that stands several times, fields are taken
-/// from the bottom; a name with no field left stands for nothing (§5.4.2).
+/// from the bottom; a name with no field left stands for nothing (§5.4.2). `own`, the signature's
+/// own field, is never among them: it was not there when the others were signed (§3.5, `h=`).
 pub(crate) fn canonicalize_signed<'n>(
     message: &Message<'_>,
+    own: Option<&Field<'_>>,
     names: impl Iterator<Item = &'n [u8]>,
     relaxed: bool,
     out: &mut Vec<u8>,
 ) {
+    let is_own = |field: &Field<'_>| own.is_some_and(|own| own.start == field.start);
     let mut taken: Vec<(&[u8], usize)> = Vec::with_capacity(32);
     for name in names {
         let known = taken
@@ -72,7 +75,10 @@ pub(crate) fn canonicalize_signed<'n>(
                 0
             }
         };
-        if let Some((_, field)) = message.fields_upwards(name).nth(count) {
+        let mut others = message
+            .fields_upwards(name)
+            .filter(|(_, field)| !is_own(field));
+        if let Some((_, field)) = others.nth(count) {
             canonicalize(field, relaxed, LineEnd::Keep, out);
         }
     }
@@ -117,7 +123,7 @@ mod tests {
         let message = Message::parse(raw).unwrap();
         let mut out = Vec::new();
         let names = names.split(':').map(str::as_bytes);
-        canonicalize_signed(&message, names, relaxed, &mut out);
+        canonicalize_signed(&message, None, names, relaxed, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -137,6 +143,17 @@ mod tests {
     fn repeated_names_go_upwards_and_end_in_nothing() {
         let raw = b"A: 1\r\nA: 2\r\nB: 3\r\n\r\n";
         assert_eq!(canonical(raw, "a:A:a:b", true), "a:2\r\na:1\r\nb:3\r\n");
+    }
+
+    #[test]
+    fn the_own_field_is_not_among_those_signed() {
+        let raw = b"Sig: new\r\nSig: old\r\n\r\n";
+        let message = Message::parse(raw).unwrap();
+        let mut out = Vec::new();
+        let names = || [&b"sig"[..], b"sig"].into_iter();
+        let own = &message.fields()[0];
+        canonicalize_signed(&message, Some(own), names(), true, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "sig:old\r\n");
     }
 
     #[test]

@@ -131,8 +131,7 @@ impl Key {
             None => (Kind::Rsa, rsa(&public)?),
             Some(kind) if kind.eq_ignore_ascii_case(b"rsa") => (Kind::Rsa, rsa(&public)?),
             Some(kind) if kind.eq_ignore_ascii_case(b"ed25519") => {
-                let key = ParsedPublicKey::new(&ED25519, &public);
-                (Kind::Ed25519, key.map_err(|_| KeyProblem::Unreadable)?)
+                (Kind::Ed25519, ed25519(&public)?)
             }
             Some(_) => return Err(KeyProblem::UnknownType),
         };
@@ -197,6 +196,14 @@ impl std::fmt::Debug for Key {
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
+}
+
+/// RFC 8463 §4: the 32 octets themselves, not a `SubjectPublicKeyInfo`, which aws-lc-rs reads too.
+fn ed25519(octets: &[u8]) -> Result<ParsedPublicKey, KeyProblem> {
+    if octets.len() != 32 {
+        return Err(KeyProblem::Unreadable);
+    }
+    ParsedPublicKey::new(&ED25519, octets).map_err(|_| KeyProblem::Unreadable)
 }
 
 fn rsa(der: &[u8]) -> Result<ParsedPublicKey, KeyProblem> {
@@ -351,6 +358,11 @@ mod tests {
             ("p=AAAA; v=DKIM1", KeyProblem::Syntax),
             ("k=ed25519; p=AAAA", KeyProblem::Unreadable),
             ("k=rsa; p=AAAA", KeyProblem::Unreadable),
+            // RFC 8410 §10.1's example: a SubjectPublicKeyInfo.
+            (
+                "k=ed25519; p=MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+                KeyProblem::Unreadable,
+            ),
             ("k=dsa; p=AAAA", KeyProblem::UnknownType),
             (&format!("h=sha1; {ED25519_KEY}"), KeyProblem::Hash),
             (&format!("s=tlsrpt; {ED25519_KEY}"), KeyProblem::Service),

@@ -149,7 +149,8 @@ pub struct SignatureOutcome {
     pub algorithm: Option<Algorithm>,
     /// The first eight characters of `b=` (RFC 6008 §3).
     pub b: Option<String>,
-    /// The key says `t=y` (§3.6.1): its owner is testing. The result is not changed by it.
+    /// The key says `t=y` (§3.6.1): its owner is testing. The result is not changed by it, but a
+    /// failure must not count against the message. Known only if there is a key.
     pub testing: bool,
     /// Which DKIM-Signature field this is, from the top, the first being 0.
     pub position: usize,

@@ -1,7 +1,7 @@
 //! Which signatures are tried, and what becomes of each (RFC 6376 §6.1).
 
 use super::header::{canonicalize_own, canonicalize_signed};
-use super::key::Keys;
+use super::key::{KeyProblem, Keys};
 use super::signature::{SignatureKind, domain_of};
 use super::{
     Algorithm, BodyHashes, BodyKey, DkimResult, KeyCache, LengthTag, Options, Outcome, Signature,
@@ -74,7 +74,8 @@ impl Signatures {
         self.signatures().map(|(_, signature)| signature.body)
     }
 
-    /// Compares the body hashes, fetches the keys of those that agree, in parallel, and verifies.
+    /// Fetches the keys, in parallel, and verifies. A key is fetched even where the body hash
+    /// disagrees: it may say that its owner is only testing (§3.6.1).
     /// `message` must be the one that was parsed, `hashes` made for its body.
     pub async fn verify(
         &self,
@@ -85,7 +86,6 @@ impl Signatures {
     ) -> Outcome {
         let names = self
             .signatures()
-            .filter(|(_, signature)| body_agrees(signature, hashes).is_ok())
             .map(|(_, signature)| &signature.signer.key_name);
         let keys = fetch_keys(resolver, cache, names).await;
         let signatures = self.tried.iter().map(|tried| {
@@ -264,16 +264,16 @@ impl Checked {
     }
 }
 
-fn body_agrees(signature: &Signature, hashes: &BodyHashes) -> Result<(), Checked> {
-    let fail = |reason| Err(Checked::failed(DkimResult::Fail, reason));
+fn body_agrees(signature: &Signature, hashes: &BodyHashes) -> Result<(), &'static str> {
     match hashes.get(signature.body) {
-        None => fail("l= is longer than the body"),
-        Some(hash) if hash.as_bytes() != signature.bh => fail("body hash did not verify"),
+        None => Err("l= is longer than the body"),
+        Some(hash) if hash.as_bytes() != signature.bh => Err("body hash did not verify"),
         Some(_) => Ok(()),
     }
 }
 
-/// RFC 6376 §6.1.3: body hash, then the signature over the header, by any key that fits.
+/// RFC 6376 §6.1.2, §6.1.3: a key that fits, the body hash, then the signature over the header by
+/// any of the keys.
 pub(crate) fn check_signature(
     message: &Message<'_>,
     field: &Field<'_>,
@@ -281,27 +281,40 @@ pub(crate) fn check_signature(
     hashes: &BodyHashes,
     keys: &FetchedKeys,
 ) -> Checked {
-    if let Err(failed) = body_agrees(signature, hashes) {
-        return failed;
-    }
     let signer = &signature.signer;
     let Some((_, keys)) = keys.iter().find(|(name, _)| *name == signer.key_name) else {
         return Checked::failed(DkimResult::TempError, "key was not fetched");
     };
-    let keys = match keys.fitting(signer.algorithm) {
-        Ok(keys) => keys,
-        Err(problem) => return Checked::failed(problem.result(), problem.to_string()),
+    let keys = match (
+        keys.fitting(signer.algorithm),
+        body_agrees(signature, hashes),
+    ) {
+        (Ok(keys), _) => keys,
+        // No answer that is missing could make it pass.
+        (Err(KeyProblem::Unavailable(_)), Err(reason)) => {
+            return Checked::failed(DkimResult::Fail, reason);
+        }
+        (Err(problem), _) => return Checked::failed(problem.result(), problem.to_string()),
     };
+    let testing = keys.iter().all(|key| key.is_testing());
+    let failed = |result, reason| Checked {
+        testing,
+        ..Checked::failed(result, reason)
+    };
+    if let Err(reason) = body_agrees(signature, hashes) {
+        return failed(DkimResult::Fail, reason);
+    }
     let mut header = Vec::with_capacity(4096);
     let relaxed = signature.header_relaxed;
-    canonicalize_signed(message, signature.signed_names(), relaxed, &mut header);
+    let names = signature.signed_names();
+    canonicalize_signed(message, Some(field), names, relaxed, &mut header);
     canonicalize_own(field, &signer.b_range, relaxed, &mut header);
     let digest = digest::digest(&digest::SHA256, &header);
     let Some(key) = keys
         .into_iter()
         .find(|key| key.verifies(&digest, &signer.b))
     else {
-        return Checked::failed(DkimResult::Fail, "signature did not verify");
+        return failed(DkimResult::Fail, "signature did not verify");
     };
     // RFC 6376 §3.6.1, t=s.
     if key.is_strict() && signature.identity_domain != signer.domain {
