@@ -32,6 +32,9 @@ pub(super) struct Link {
     /// Of the ARC-Message-Signature. An old one that cannot be used only ends the search for the
     /// oldest that passes; the newest must be usable.
     pub(super) signature: Result<Signature, String>,
+    /// Without `c=` RFC 6376 §3.5 says simple/simple. RFC 8617's test suite and other sealers mean
+    /// relaxed/relaxed, which is tried then, too.
+    pub(super) relaxed: Option<Signature>,
     pub(super) sealer: Signer,
 }
 
@@ -74,8 +77,8 @@ impl Chain {
         };
         links
             .iter()
-            .filter_map(|link| link.signature.as_ref().ok())
-            .map(|sig| sig.body)
+            .flat_map(|link| link.signature.iter().chain(&link.relaxed))
+            .map(|signature| signature.body)
     }
 }
 
@@ -151,12 +154,19 @@ fn links(message: &Message<'_>, slots: &[Slots]) -> Result<Vec<Link>, String> {
         let (sealer, cv) =
             read_seal(&seal_tags).map_err(|why| format!("seal {instance}: {why}"))?;
         check_cv(cv, instance)?;
-        let signature = field(message_at)
-            .and_then(|value| TagList::parse(value).ok())
-            .ok_or_else(|| "no tag list".to_owned())
-            .and_then(|tags| {
-                Signature::parse(&tags, SignatureKind::ArcMessage, 0).map_err(|e| e.to_string())
-            });
+        let tags = field(message_at).and_then(|value| TagList::parse(value).ok());
+        let signature = match &tags {
+            Some(tags) => {
+                Signature::parse(tags, SignatureKind::ArcMessage, 0).map_err(|e| e.to_string())
+            }
+            None => Err("no tag list".to_owned()),
+        };
+        let without_c = tags.is_some_and(|tags| tags.get("c").is_none());
+        let relaxed = signature
+            .iter()
+            .filter(|_| without_c)
+            .map(Signature::relaxed)
+            .next();
         let set = Set {
             instance: u32::try_from(instance).unwrap_or(MAX_INSTANCE),
             sealer: sealer.domain.clone(),
@@ -169,6 +179,7 @@ fn links(message: &Message<'_>, slots: &[Slots]) -> Result<Vec<Link>, String> {
             message: message_at,
             seal,
             signature,
+            relaxed,
             sealer,
         });
     }

@@ -165,6 +165,17 @@ async fn seals_cover_arc_fields_only_and_are_not_signed() {
         problem(&seal_signed).await,
         "message signature 1: ARC-Seal is signed"
     );
+    let relaxed = signer.dkim(
+        &base,
+        "ARC-Message-Signature",
+        &format!("{tags}; c=relaxed/relaxed; h=from::to"),
+    );
+    let sealed = signer.seal(&relaxed, 1, &format!("{tags}; cv=none"));
+    assert_eq!(
+        check(&sealed).await.result,
+        ArcResult::Pass,
+        "an empty name in h="
+    );
     let simple = signer.dkim(&base, "ARC-Message-Signature", &format!("{tags}; h=from"));
     let sealed = signer.seal(&simple, 1, &format!("{tags}; cv=none"));
     assert_eq!(check(&sealed).await.result, ArcResult::Pass);

@@ -113,7 +113,13 @@ fn check_message(
     let Some(field) = message.fields().get(link.message) else {
         return Err(Failure::lasting(named("is gone")));
     };
-    let checked = check_signature(message, field, signature, hashes, keys);
+    let check = |signature| check_signature(message, field, signature, hashes, keys);
+    let mut checked = check(signature);
+    if checked.result == DkimResult::Fail
+        && let Some(relaxed) = &link.relaxed
+    {
+        checked = check(relaxed);
+    }
     match checked.result {
         DkimResult::Pass => Ok(()),
         result => Err(Failure {
