@@ -2,6 +2,7 @@
 
 use postern_verify::Name;
 use postern_verify::arc::{ArcResult, Outcome};
+use postern_verify::authentication_results::claimed_results;
 
 /// The sealer who vouches for the message: the chain passes, the sealer and all who sealed after
 /// it are trusted, and its ARC-Authentication-Results has `dmarc=pass` (RFC 8617 §7.2.1). Who
@@ -31,17 +32,10 @@ fn is_trusted(sealer: &Name, trusted: &[String]) -> bool {
     trusted.iter().any(|domain| domain == sealer.as_str())
 }
 
-/// Whether a result in the field's value is `dmarc=pass`. The sealer is trusted, so the text is read
-/// for that result alone, in the form that every sealer writes (RFC 8601 §2.2).
+/// Whether a result in the field's value is `dmarc=pass`. The sealer is trusted; what it quotes of
+/// others, in comments and quoted strings, is not.
 fn says_dmarc_pass(results: &[u8]) -> bool {
-    results.split(|octet| *octet == b';').any(|result| {
-        let mut words = result
-            .split(|o| o.is_ascii_whitespace())
-            .filter(|word| !word.is_empty());
-        words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case(b"dmarc=pass"))
-    })
+    claimed_results(results).any(|(method, result)| method == "dmarc" && result == "pass")
 }
 
 #[cfg(test)]
@@ -80,10 +74,15 @@ mod tests {
         assert_eq!(found(&both), Some("google.test".into()));
         assert_eq!(found(&[("google.test", PASS), ("evil.test", PASS)]), None);
         assert_eq!(found(&[("evil.test", PASS), ("list.test", FAIL)]), None);
-        assert_eq!(
-            found(&[("list.test", b" a; x=dmarc=pass; notdmarc=pass")]),
-            None
-        );
+        // The last but one: a reverse-path that a client wrote.
+        for said in [
+            b" a; x=dmarc=pass; notdmarc=pass".as_slice(),
+            b" a; dmarc=fail; spf=none (x; dmarc=pass) smtp.mailfrom=b.test",
+            b" a; dmarc=fail; spf=none smtp.mailfrom=\"x; dmarc=pass y\"@b.test",
+            b" dmarc=pass",
+        ] {
+            assert_eq!(found(&[("list.test", said)]), None);
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Authentication-Results (RFC 8601): what was found, in the header field that others read.
 //!
 //! Typed results go in ([`Method`], made by `Method::from(&outcome)`); [`Header`] writes one field
-//! that fits RFC 8601's grammar whatever the input was. The other way, [`parse`] reads a field, and
-//! [`strip_own`] finds those that claim to be ours and are not.
+//! that fits RFC 8601's grammar whatever the input was. The other way, [`parse`] reads a field,
+//! [`claimed_results`] what can be read of a field outside of the grammar, and [`strip_own`] finds
+//! those that claim to be ours and are not.
 
 mod parse;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use parse::{Parsed, ParsedMethod, parse, strip_own};
+pub use parse::{Parsed, ParsedMethod, claimed_results, parse, strip_own};
 pub use write::Header;
 
 use std::borrow::Cow;

@@ -65,6 +65,26 @@ pub fn parse(value: &[u8]) -> Option<Parsed> {
     })
 }
 
+/// The first two words of each result, `method=result`, as they stand: for fields of others, whose
+/// further words may be outside of the grammar (`action=none` of a large provider). Comments are
+/// dropped, and no semicolon within a comment or a quoted string ends a result: such text is
+/// anybody's, an address of the envelope for instance.
+pub fn claimed_results(value: &[u8]) -> impl Iterator<Item = (String, String)> {
+    let mut scan = Scan(value);
+    // The identifier.
+    let mut more = scan.skip_result();
+    std::iter::from_fn(move || {
+        while more {
+            let found = scan.method_and_result();
+            more = scan.skip_result();
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    })
+}
+
 /// Where in the message the Authentication-Results fields stand that claim our own identifier and
 /// must go before ours is added (RFC 8601 §5): in any case, quoted, with comments or folding in
 /// between, and forms outside of the grammar that a lenient reader might take for it.
@@ -149,7 +169,11 @@ impl<'a> Scan<'a> {
             self.0 = rest;
             match first {
                 b'\\' => self.0 = self.0.split_first()?.1,
-                b'(' if depth == MAX_COMMENT_DEPTH => return None,
+                b'(' if depth == MAX_COMMENT_DEPTH => {
+                    // Nobody may read on in the midst of it.
+                    self.0 = &[];
+                    return None;
+                }
                 b'(' => depth += 1,
                 b')' if depth <= 1 => return Some(()),
                 b')' => depth -= 1,
@@ -248,6 +272,45 @@ impl<'a> Scan<'a> {
         Some(Some(parsed))
     }
 
+    /// `method=result` at the beginning of a result.
+    fn method_and_result(&mut self) -> Option<(String, String)> {
+        self.cfws()?;
+        let method = self.keyword()?;
+        if self.take(b'/') {
+            self.cfws()?;
+            self.run(|octet| octet.is_ascii_digit());
+            self.cfws()?;
+        }
+        self.equals()?;
+        let result = self.keyword()?;
+        Some((method.to_ascii_lowercase(), result.to_ascii_lowercase()))
+    }
+
+    /// Goes behind the next semicolon that is neither quoted nor in a comment; says whether there
+    /// is one. What does not end has none.
+    fn skip_result(&mut self) -> bool {
+        loop {
+            if self.cfws().is_none() {
+                return false;
+            }
+            if self.take(b'"') {
+                if self.quoted().is_none() {
+                    return false;
+                }
+                continue;
+            }
+            match self.0.split_first() {
+                None => return false,
+                Some((octet, rest)) => {
+                    self.0 = rest;
+                    if *octet == b';' {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
     /// `propspec` behind its ptype.
     fn property(&mut self, ptype: String) -> Option<Property> {
         if !self.take(b'.') {
@@ -280,17 +343,17 @@ impl<'a> Scan<'a> {
 
     /// Everything before the first semicolon without white space, comments and quotes.
     fn squeezed(mut self) -> Option<String> {
-        let mut text = String::new();
+        let mut text = Vec::new();
         loop {
             self.cfws()?;
             if self.take(b'"') {
-                text.push_str(&self.quoted()?);
+                text.extend_from_slice(self.quoted()?.as_bytes());
                 continue;
             }
             match self.0.split_first() {
-                None | Some((b';', _)) => return Some(text),
+                None | Some((b';', _)) => return Some(String::from_utf8_lossy(&text).into_owned()),
                 Some((octet, rest)) => {
-                    text.push(char::from(*octet));
+                    text.push(*octet);
                     self.0 = rest;
                 }
             }

@@ -112,6 +112,12 @@ fn forged_results_of_ours_are_found() {
         "Authentication-Results: mx.example.com",
         "Authentication-Results: mx.\"example\".com; spf=pass",
         "Authentication-Results: mx.(c)example. com; spf=pass",
+        "Authentication-Results: mx.example.com 1 ; spf=pass",
+        "Authentication-Results: mx.example.com(c)1; spf=pass",
+        "Authentication-Results\r\n : mx.example.com; spf=pass",
+        "Authentication-Results:\r\n \r\n\t \r\n mx.example.com; spf=pass",
+        "Authentication-Results: \"mx\" . \"example\" . com; spf=pass",
+        "Authentication-Results: \u{ff4d}\u{ff58}.example\u{3002}com; spf=pass",
         "Authentication-Results: (open mx.example.com; spf=pass",
         "Authentication-Results: \"mx.example.com; spf=pass",
     ] {
@@ -122,9 +128,58 @@ fn forged_results_of_ours_are_found() {
         "xn--bcher-kva.test"
     ));
     assert!(stripped(
+        "Authentication-Results: b\u{fc}cher (c) .test; spf=pass",
+        "xn--bcher-kva.test"
+    ));
+    assert!(stripped(
+        "Authentication-Results: XN--BCHER-KVA.test.; none",
+        "xn--bcher-kva.test"
+    ));
+    assert!(stripped(
         "Authentication-Results: xn--bcher-kva.test; none",
         "b\u{fc}cher.test"
     ));
+}
+
+#[test]
+fn each_of_several_is_found() {
+    let raw = b"Authentication-Results: mx.test; spf=pass\r\nA: b\r\n\
+        authentication-results: other.test; spf=pass\r\n\
+        AUTHENTICATION-RESULTS: MX.TEST; dkim=pass\r\n\r\n";
+    let message = Message::parse(raw).unwrap();
+    let found: Vec<&str> = strip_own(&message, "mx.test")
+        .into_iter()
+        .map(|range| std::str::from_utf8(&raw[range]).unwrap())
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "Authentication-Results: mx.test; spf=pass\r\n",
+            "AUTHENTICATION-RESULTS: MX.TEST; dkim=pass\r\n"
+        ]
+    );
+}
+
+#[test]
+fn claims_of_others_are_read_and_what_they_quote_is_not() {
+    let claimed = |value: &str| -> Vec<String> {
+        let results = claimed_results(value.as_bytes());
+        results.map(|(m, r)| format!("{m}={r}")).collect()
+    };
+    assert_eq!(
+        claimed(
+            "mx.a.test 1; SPF=Pass (x; dmarc=pass) smtp.mailfrom=\"; dmarc=pass \"@b.test; dkim/1 = fail x=y; arc=none (0)"
+        ),
+        ["spf=pass", "dkim=fail", "arc=none"]
+    );
+    for deep in ["a; spf=none ", "a; ", "a "] {
+        let deep = format!("{deep}{}; dmarc=pass", "(".repeat(60));
+        assert_eq!(claimed(&deep), [""; 0]);
+    }
+    assert_eq!(claimed("dmarc=pass"), [""; 0]);
+    assert_eq!(claimed("a; dmarc=pass"), ["dmarc=pass"]);
+    assert_eq!(claimed("a (open; dmarc=pass"), [""; 0]);
+    assert_eq!(claimed("a; x=\"open; dmarc=pass"), ["x=\"open"; 0]);
 }
 
 #[test]
