@@ -126,6 +126,18 @@ pub fn rejected(reason: &Reason) -> Refusal {
         | Concern::DmarcReject { .. }
         | Concern::DmarcQuarantine
         | Concern::DmarcUndecided
+/// What stands before the words of a domain; telemetry that tells no whole address stops here.
+pub const EXPLAINS: &str = " explains: ";
+
+/// The reply to a Reject for an SPF fail that the domain explains. RFC 7208 §6.2: it must be seen
+/// that the words are not ours.
+#[must_use]
+pub fn explained(reason: &Reason, domain: &str, words: &str) -> Refusal {
+    let code = PermanentCode::MailboxUnavailable;
+    let text = format!("{}. The domain {domain}{EXPLAINS}{words}", text(reason));
+    Refusal::permanent(code, enhanced(reason.concern), text)
+}
+
         | Concern::DmarcTempError
         | Concern::ArcTempError
         | Concern::IprevFail

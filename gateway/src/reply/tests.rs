@@ -42,6 +42,16 @@ fn texts_name_reason_and_policy() {
 }
 
 #[test]
+fn a_domains_words_are_told_from_ours() {
+    let reason = reason(Concern::SpfFail, Some("mail/strict"));
+    assert_eq!(
+        explained(&reason, "bank.test", "See http://bank.test/why").to_string(),
+        "550 5.7.23 SPF fails: bank.test (policy mail/strict). The domain bank.test explains: See \
+         http://bank.test/why"
+    );
+}
+
+#[test]
 fn a_421_closes_and_a_452_does_not() {
     assert!(stop(&Stop::TooManyConnections).closes());
     assert!(stop(&Stop::ShuttingDown).closes());

@@ -1,5 +1,6 @@
 //! How much of a mail address telemetry may say (`spec.telemetry.accessLog.recipients`).
 
+use crate::reply::EXPLAINS;
 use postern_config::telemetry::Recipients;
 use std::borrow::Cow;
 
@@ -31,10 +32,16 @@ pub fn addresses<'a>(list: impl IntoIterator<Item = &'a str>, setting: Recipient
 }
 
 /// A reply's text, which may quote addresses (`<bob@acme.test>: Recipient address rejected`): the
-/// local part of each becomes `*` unless the setting allows whole addresses.
+/// local part of each becomes `*` unless the setting allows whole addresses. Nor is a domain's
+/// explanation told, whose macros may hold a local part alone (RFC 7208 §7.2).
 #[must_use]
 pub fn text(text: &str, setting: Recipients) -> Cow<'_, str> {
-    if setting == Recipients::Full || !text.contains('@') {
+    if setting == Recipients::Full {
+        return Cow::Borrowed(text);
+    }
+    let explained = text.find(EXPLAINS).map(|at| at + EXPLAINS.len() - 1);
+    let text = explained.and_then(|at| text.get(..at)).unwrap_or(text);
+    if !text.contains('@') {
         return Cow::Borrowed(text);
     }
     let mut said = String::with_capacity(text.len());
@@ -70,6 +77,14 @@ fn local_part(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_domains_explanation_is_not_told() {
+        let given = "SPF fails: bank.test (default policy). The domain bank.test explains: no bob";
+        let told = "SPF fails: bank.test (default policy). The domain bank.test explains:";
+        assert_eq!(text(given, Recipients::Domain), told);
+        assert_eq!(text(given, Recipients::Full), given);
+    }
 
     #[test]
     fn texts_keep_their_words_and_lose_local_parts() {

@@ -31,12 +31,7 @@ pub fn check(facts: &Facts<'_>) -> Finding {
     if let Some(problem) = &outcome.problem {
         detail = format!("{detail}: {problem}");
     }
-    let overruled = match (concern, facts.forwarder, facts.sealer) {
-        (None, _, _) | (Some(_), None, None) => None,
-        (Some(_), Some(forwarder), _) => Some(format!("trusted forwarder {forwarder}")),
-        (Some(_), None, Some(sealer)) => Some(format!("trusted sealer {sealer}")),
-    };
-    match overruled {
+    match overruled(facts) {
         Some(who) => Finding::clear(CHECK, result, format!("{detail} ({who})")),
         None => Finding {
             check: CHECK,
@@ -44,6 +39,16 @@ pub fn check(facts: &Facts<'_>) -> Finding {
             detail,
             concern,
         },
+    }
+}
+
+/// Who is trusted more than the domain's wish, if anybody had to be.
+#[must_use]
+pub fn overruled(facts: &Facts<'_>) -> Option<String> {
+    match (concern(facts), facts.forwarder, facts.sealer) {
+        (None, _, _) | (Some(_), None, None) => None,
+        (Some(_), Some(forwarder), _) => Some(format!("trusted forwarder {forwarder}")),
+        (Some(_), None, Some(sealer)) => Some(format!("trusted sealer {sealer}")),
     }
 }
 
