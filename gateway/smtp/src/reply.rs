@@ -140,6 +140,13 @@ impl Reply {
         2,
         "Bare CR or LF in a command line; lines end in CRLF",
     );
+    /// A client that takes this port for one with implicit TLS (RFC 8314 §3) would wait for ever.
+    pub(crate) const TLS_IN_CLEAR: Self = fixed(
+        500,
+        5,
+        1,
+        "A TLS handshake is no command; TLS begins with STARTTLS, where it is offered",
+    );
     /// RFC 5321 §2.4: commands are printable ASCII, or UTF-8 by extension (RFC 6531 §3.3).
     pub(crate) const BAD_OCTETS: Self = fixed(
         500,

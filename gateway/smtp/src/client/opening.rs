@@ -154,7 +154,10 @@ impl Opening {
         match stage {
             Stage::Greeting if reply.is_positive() => Ok(self.hello()),
             Stage::Hello if reply.is_positive() => {
-                self.conversation.extensions = Extensions::parse(&reply);
+                // RFC 5321 §4.1.1.1: what looks like extensions behind HELO is none.
+                if !self.said_helo {
+                    self.conversation.extensions = Extensions::parse(&reply);
+                }
                 self.greeted()
             }
             // RFC 5321 §3.2: a server that does not know EHLO is greeted with HELO.

@@ -25,6 +25,8 @@ pub(super) enum Line {
     TooLong,
     /// It holds CR or LF that is not part of CRLF. What follows cannot be trusted.
     BareNewline,
+    /// Its first octets are those of a TLS handshake. It may have no end.
+    Tls,
 }
 
 /// The input of one connection.
@@ -58,7 +60,7 @@ impl Input {
     pub(super) fn len(&self) -> usize {
         let held = match &self.held {
             Some(Line::Complete(line)) => line.len() + 2,
-            Some(Line::TooLong | Line::BareNewline) | None => 0,
+            Some(Line::TooLong | Line::BareNewline | Line::Tls) | None => 0,
         };
         self.buffer.len() + held
     }
@@ -90,6 +92,9 @@ impl Input {
     pub(super) fn line(&mut self) -> Option<Line> {
         if let Some(line) = self.held.take() {
             return Some(line);
+        }
+        if !self.skipping && is_tls(&self.buffer) {
+            return Some(Line::Tls);
         }
         let unread = self.buffer.get(self.scanned..).unwrap_or_default();
         let Some(found) = memchr2(b'\r', b'\n', unread) else {
@@ -128,4 +133,10 @@ impl Input {
             self.scanned = 0;
         }
     }
+}
+
+/// A handshake record of TLS (RFC 8446 §5.1), or the hello of SSL 2.0 (RFC 6101 appendix E). No
+/// command begins so.
+const fn is_tls(line: &[u8]) -> bool {
+    matches!(line, [0x16, 3, ..] | [0x80..=0xff, _, 1, ..])
 }

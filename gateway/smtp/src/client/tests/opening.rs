@@ -122,6 +122,52 @@ fn a_server_that_does_not_know_ehlo_is_greeted_with_helo_once() {
 }
 
 #[test]
+fn helo_offers_nothing() {
+    let opening = opening(
+        Protocol::Smtp,
+        &plan(StartTls::IfOffered),
+        "S: 220 old
+         C: EHLO mx1.example.com
+         S: 502 no
+         C: HELO mx1.example.com
+         S: 250-old
+         S: 250-PIPELINING
+         S: 250-SIZE 10
+         S: 250 STARTTLS
+         E: ready",
+    );
+    assert_eq!(
+        *opening.into_conversation().extensions(),
+        Extensions::default()
+    );
+}
+
+#[test]
+fn keywords_in_odd_forms() {
+    let opening = opening(
+        Protocol::Smtp,
+        &plan(StartTls::Never),
+        "S: 220 mail
+         C: EHLO mx1.example.com
+         S: 250-2.0.0 mail
+         S: 250-2.0.0 PIPELINING
+         S: 250-  8bitmime \t
+         S: 250-size=1000 2000
+         S: 250-
+         S: 250-SMTPUTF8x
+         S: 250-XSTARTTLS STARTTLS
+         S: 250-AUTH CRAM-MD5
+         S: 250 AUTH=plain
+         E: ready",
+    );
+    let conversation = opening.into_conversation();
+    let offered = conversation.extensions();
+    assert!(offered.pipelining && offered.eight_bit_mime && offered.auth_plain);
+    assert!(!offered.smtputf8 && !offered.starttls);
+    assert_eq!(offered.size, SizeLimit::Limit(1000));
+}
+
+#[test]
 fn starttls_greets_anew_and_forgets_what_was_offered() {
     let mut opening = opening(
         Protocol::Smtp,

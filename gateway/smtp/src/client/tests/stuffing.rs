@@ -1,6 +1,7 @@
 //! Dot-stuffing without copying.
 
 use super::*;
+use crate::server;
 use proptest::prelude::*;
 
 fn written(segments: &[&[u8]]) -> Vec<u8> {
@@ -20,6 +21,41 @@ fn received(mut octets: &[u8]) -> Option<Vec<u8>> {
         octets = &octets[end..];
     }
     (octets == b".\r\n").then_some(message)
+}
+
+/// What our own session makes of it.
+fn by_our_server(octets: &[u8]) -> Vec<u8> {
+    let mut session = server::Session::new(server::Settings {
+        hostname: "mx".to_owned(),
+        starttls: server::StartTls::Unavailable,
+        size: 0,
+        commands: 10,
+        errors: 0,
+        rcptmax: None,
+    });
+    session.greet();
+    let envelope = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n".as_slice();
+    let mut body = Vec::new();
+    for octets in [envelope, octets] {
+        assert_eq!(session.receive(octets), octets.len());
+        while let Some(event) = session.poll() {
+            match event {
+                server::Event::Helo(_) => session.helo(Ok(())),
+                server::Event::Mail(_) => session.mail(Ok(server::Transaction {
+                    size: 10_000,
+                    recipients: 1,
+                    bare_newlines_data: server::BareNewlines::Reject,
+                    bare_newlines_bdat: server::BareNewlines::Reject,
+                })),
+                server::Event::Rcpt(rcpt) => session.rcpt(rcpt.id, Ok(())),
+                server::Event::Data(_) => session.data(Ok(())),
+                server::Event::Body(octets) => body.extend_from_slice(&octets),
+                server::Event::Message(_) => return body,
+                _ => {}
+            }
+        }
+    }
+    panic!("no end of data in {}", octets.escape_ascii());
 }
 
 #[test]
@@ -96,5 +132,28 @@ proptest! {
             cuts.windows(2).map(|pair| &message.as_bytes()[pair[0]..pair[1]]).collect();
         let sent = written(&segments);
         prop_assert_eq!(received(&sent), Some(message.into_bytes()));
+    }
+
+    /// Our two sides agree: what one writes, the other reads.
+    #[test]
+    fn our_server_gets_what_our_client_sends(
+        lines in prop::collection::vec(
+            prop::collection::vec(
+                prop_oneof![4 => Just(b'.'), 4 => Just(b'a'), 1 => 0x20_u8..],
+                0..6),
+            1..20),
+        ends in any::<bool>(),
+        cut in 0_usize..100,
+    ) {
+        let mut message = lines.join(b"\r\n".as_slice());
+        if ends {
+            message.extend_from_slice(b"\r\n");
+        }
+        let (one, two) = message.split_at(cut.min(message.len()));
+        let sent = written(&[one, two]);
+        if !message.is_empty() && !message.ends_with(b"\r\n") {
+            message.extend_from_slice(b"\r\n");
+        }
+        prop_assert_eq!(by_our_server(&sent), message);
     }
 }

@@ -211,6 +211,10 @@ impl Core {
                 self.close(Reply::BARE_NEWLINE_IN_COMMAND, CloseReason::Drain);
                 return Read::Answered;
             }
+            Line::Tls => {
+                self.close(Reply::TLS_IN_CLEAR, CloseReason::Drain);
+                return Read::Answered;
+            }
         };
         match Command::read(&line) {
             Ok(command) => Read::Command(command),

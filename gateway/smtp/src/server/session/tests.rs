@@ -154,6 +154,45 @@ fn whether_one_more_recipient_fits_waits_for_those_before_it() {
 }
 
 #[test]
+fn thousands_of_recipients_are_asked_about_in_bounded_groups() {
+    let mut session = greeted();
+    say(&mut session, "MAIL FROM:<a@client.example>\r\n");
+    session.mail(Ok(Transaction {
+        recipients: 2_000,
+        ..transaction()
+    }));
+    sent(&mut session);
+    let commands = "RCPT TO:<b@acme.test>\r\n".repeat(2_500);
+    let (mut rest, mut replies, mut largest) = (commands.as_bytes(), Vec::new(), 0);
+    loop {
+        rest = &rest[session.receive(rest)..];
+        let mut asked = Vec::new();
+        while let Some(event) = session.poll() {
+            match event {
+                Event::Rcpt(rcpt) => asked.push(rcpt.id),
+                Event::RcptGroup => {}
+                Event::Send(octets) => replies.extend_from_slice(&octets),
+                other => panic!("{other:?}"),
+            }
+        }
+        if rest.is_empty() && asked.is_empty() {
+            break;
+        }
+        largest = largest.max(asked.len());
+        asked.into_iter().for_each(|id| session.rcpt(id, Ok(())));
+    }
+    assert!((100..=1_000).contains(&largest), "{largest}");
+    let replies = String::from_utf8(replies).unwrap();
+    let count = |code: &str| {
+        replies
+            .lines()
+            .filter(|line| line.starts_with(code))
+            .count()
+    };
+    assert_eq!((count("250 2.1.5"), count("452 4.5.3")), (2_000, 500));
+}
+
+#[test]
 fn answers_that_nobody_awaits_change_nothing() {
     let mut session = greeted();
     session.helo(Ok(()));
