@@ -20,6 +20,7 @@ pub mod telemetry;
 
 mod admin;
 mod gateway;
+mod network;
 mod session;
 
 #[cfg(test)]

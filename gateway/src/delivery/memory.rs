@@ -8,10 +8,11 @@
 use super::limits::Limits;
 use super::message::{Envelope, Message};
 use super::remembered::Remembered;
+use crate::network::network;
 use aws_lc_rs::digest::{Context, SHA256};
 use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::reply::Refusal;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,14 +68,6 @@ impl Senders {
             reverse_path: self.reverse_path.clone(),
             recipient: recipient.key().into(),
         }
-    }
-}
-
-/// An IPv4 /32 or an IPv6 /64.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

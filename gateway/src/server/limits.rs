@@ -1,10 +1,11 @@
 //! Open connections of a listener, in all and by client network.
 //!
-//! A client network is an IPv4 /32 or an IPv6 /64 (DESIGN section 3). Counting happens at connect
+//! A client network is an IPv4 /32 or an IPv6 /64 (`crate::network`). Counting happens at connect
 //! and at close only, so one lock for each listener is enough.
 
+use crate::network::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The connections of one listener; cheap to clone. It survives a change of the configuration.
@@ -83,29 +84,12 @@ impl Drop for Open {
     }
 }
 
-/// The network that an address stands for: itself, or its IPv6 /64.
-#[must_use]
-pub fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
-            address.to_bits() & !u128::from(u64::MAX),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_network_is_an_ipv4_address_or_an_ipv6_64() {
-        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
-        assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
     }
 
     #[test]
