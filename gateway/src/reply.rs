@@ -1,8 +1,9 @@
 //! Every reply of the gateway's own that is not the session's: from a reason to code, enhanced code
 //! and text, in exhaustive matches.
 //!
-//! The session itself speaks of syntax and order ([`postern_smtp::reply`]); delivery relays what
-//! the backend said; all the rest stands here. Texts name the reason and the policy that decided.
+//! The session itself speaks of syntax and order ([`postern_smtp::reply`], whose words are taken
+//! where both may say the same); delivery relays what the backend said; all the rest stands here.
+//! Texts name the reason and the policy that decided.
 
 use crate::checks::{Concern, Reason};
 use postern_smtp::reply::{Enhanced, PermanentCode, Refusal, TransientCode};
@@ -27,8 +28,8 @@ pub enum Stop {
     OneRecipient,
     /// More recipients than `limits.recipients`.
     TooManyRecipients,
-    /// The rule's limit is below the size that MAIL declared, or that was received; octets.
-    TooLarge(u64),
+    /// `limits.messageSize` is below the size that MAIL declared, or that was received.
+    TooLarge,
     /// More Received fields than `limits.receivedHeaders`.
     Loop(u32),
     /// The header is beyond the limits of what is read; why.
@@ -46,7 +47,7 @@ pub enum Stop {
 /// The reply to [`Stop`].
 #[must_use]
 pub fn stop(stop: &Stop) -> Refusal {
-    use PermanentCode::{ExceededStorage, MailboxUnavailable, TransactionFailed};
+    use PermanentCode::{MailboxUnavailable, TransactionFailed};
     use TransientCode::{InsufficientStorage, LocalError, ServiceNotAvailable};
     match stop {
         Stop::TooManyConnections => transient(
@@ -72,22 +73,13 @@ pub fn stop(stop: &Stop) -> Refusal {
             (5, 3),
             "This recipient needs a transaction of its own, send it in the next",
         ),
-        // RFC 5321 §4.5.3.1.10: 452, and the client sends the rest in another transaction.
-        Stop::TooManyRecipients => transient(
-            InsufficientStorage,
-            (5, 3),
-            "Too many recipients, send this one in the next",
-        ),
+        Stop::TooManyRecipients => Refusal::too_many_recipients(),
         Stop::OneRecipient => transient(
             InsufficientStorage,
             (5, 3),
             "One recipient a message, send this one in the next",
         ),
-        Stop::TooLarge(limit) => permanent(
-            ExceededStorage,
-            (3, 4),
-            &format!("At most {limit} octets are taken"),
-        ),
+        Stop::TooLarge => Refusal::message_too_large(),
         // RFC 5321 §6.3; RFC 3463 §3.5: X.4.6, routing loop detected.
         Stop::Loop(limit) => permanent(
             TransactionFailed,
@@ -126,6 +118,14 @@ pub fn rejected(reason: &Reason) -> Refusal {
         | Concern::DmarcReject { .. }
         | Concern::DmarcQuarantine
         | Concern::DmarcUndecided
+        | Concern::DmarcTempError
+        | Concern::ArcTempError
+        | Concern::IprevFail
+        | Concern::IprevTempError => PermanentCode::MailboxUnavailable,
+    };
+    Refusal::permanent(code, enhanced(reason.concern), text(reason))
+}
+
 /// What stands before the words of a domain; telemetry that tells no whole address stops here.
 pub const EXPLAINS: &str = " explains: ";
 
@@ -136,14 +136,6 @@ pub fn explained(reason: &Reason, domain: &str, words: &str) -> Refusal {
     let code = PermanentCode::MailboxUnavailable;
     let text = format!("{}. The domain {domain}{EXPLAINS}{words}", text(reason));
     Refusal::permanent(code, enhanced(reason.concern), text)
-}
-
-        | Concern::DmarcTempError
-        | Concern::ArcTempError
-        | Concern::IprevFail
-        | Concern::IprevTempError => PermanentCode::MailboxUnavailable,
-    };
-    Refusal::permanent(code, enhanced(reason.concern), text(reason))
 }
 
 /// The reply to a Defer.

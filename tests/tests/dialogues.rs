@@ -293,7 +293,7 @@ impl<'a> Player<'a> {
             Event::Reset(_) => self.forget(),
             Event::StartTls => self.wants_tls = true,
             Event::Close(reason) => self.closed = Some(reason),
-            Event::RcptGroup => {}
+            Event::RcptGroup | Event::MailRefused(_) => {}
         }
     }
 

@@ -183,7 +183,7 @@ impl Connection<'_> {
                     session.mail(Ok(transaction()));
                 }
                 Event::Rcpt(rcpt) => self.rcpt(session, rcpt),
-                Event::RcptGroup => {}
+                Event::RcptGroup | Event::MailRefused(_) => {}
                 Event::Data(_) => session.data(Ok(())),
                 Event::Body(octets) => {
                     if self.store.keep {

@@ -163,8 +163,9 @@ pub struct Judged {
     pub finding: Finding,
     /// What is done.
     pub verdict: Verdict,
-    /// What would be done if Monitor policies acted; none when that is the same.
-    pub shadow: Option<Verdict>,
+    /// What would be done if Monitor policies acted, where that is something else: the most severe
+    /// first, one for each set of policies that the recipients have.
+    pub shadows: Vec<Verdict>,
 }
 
 impl Judged {
@@ -183,7 +184,7 @@ impl Judged {
             detail: self.finding.detail.clone(),
             action: self.verdict.as_str(),
             policy,
-            shadow: self.shadow.as_ref().map(Verdict::as_str),
+            shadow: self.shadows.first().map(Verdict::as_str),
         }
     }
 }
@@ -209,11 +210,12 @@ pub fn access<T>(
 }
 
 /// A check of `verify` has spoken. The two findings differ where policy enters what is found
-/// (a trusted forwarder, `l=`); mostly they are the same.
+/// (a trusted forwarder, `l=`); mostly they are the same. `shadows`: one for each set of shadow
+/// policies among the recipients.
 #[must_use]
-pub fn verify(
+pub fn verify<'p>(
     enforced: (Finding, &Sourced<Verify>),
-    shadow: Option<(Finding, &Sourced<Verify>)>,
+    shadows: impl IntoIterator<Item = (Finding, &'p Sourced<Verify>)>,
 ) -> Judged {
     let by = |finding: &Finding, section: &Sourced<Verify>| {
         let action = finding
@@ -223,16 +225,25 @@ pub fn verify(
     };
     let (finding, section) = enforced;
     let verdict = by(&finding, section);
-    let shadow = shadow.map(|(finding, section)| by(&finding, section));
-    judged(finding, verdict, shadow)
+    let shadows = shadows
+        .into_iter()
+        .map(|(finding, section)| by(&finding, section));
+    let shadows: Vec<_> = shadows.collect();
+    judged(finding, verdict, shadows)
 }
 
-fn judged(finding: Finding, verdict: Verdict, shadow: Option<Verdict>) -> Judged {
-    let shadow = shadow.filter(|shadow| shadow.as_str() != verdict.as_str());
+fn judged(
+    finding: Finding,
+    verdict: Verdict,
+    shadows: impl IntoIterator<Item = Verdict>,
+) -> Judged {
+    let differs = |shadow: &Verdict| shadow.as_str() != verdict.as_str();
+    let mut shadows: Vec<_> = shadows.into_iter().filter(differs).collect();
+    shadows.sort_by_key(|shadow| std::cmp::Reverse(shadow.severity()));
     Judged {
         finding,
         verdict,
-        shadow,
+        shadows,
     }
 }
 

@@ -18,15 +18,23 @@ use tokio::time::Instant;
 type Answer = Result<(), Refusal>;
 
 impl Leg {
-    /// Asks the backend about a group of recipients with one destination, at RCPT. With
+    /// By when a group of recipients must have been asked about, if that begins now: in 20 s.
+    #[must_use]
+    pub fn ask_deadline(&self) -> Instant {
+        Instant::now() + self.shared.limits.ask
+    }
+
+    /// Asks the backend about those recipients of a group who share this destination, at RCPT. With
     /// [`VerifyRecipients::None`], and for the backend `mx`, nobody is asked: only what the backend
-    /// refused of an earlier attempt at the same mail is remembered. Takes at most 20 s.
+    /// refused of an earlier attempt at the same mail is remembered. Ends by `deadline`
+    /// ([`Leg::ask_deadline`], one for the whole group). Several questions may run at once.
     pub async fn ask(
-        &mut self,
+        &self,
         destination: &Destination,
         envelope: &Envelope,
         recipients: &[Mailbox],
         verify: VerifyRecipients,
+        deadline: Instant,
     ) -> Asked {
         let mut answers: Vec<Option<Answer>> = recipients
             .iter()
@@ -45,7 +53,8 @@ impl Leg {
         let mut record = None;
         if !unknown.is_empty() {
             self.shared.totals.recipients_asked.add(unknown.len());
-            let (fresh, asking) = self.inquire(destination, envelope, &unknown).await;
+            let question = (envelope, unknown.as_slice());
+            let (fresh, asking) = self.inquire(destination, question, deadline).await;
             record = Some(asking);
             let unanswered = answers.iter_mut().filter(|answer| answer.is_none());
             for (answer, fresh) in unanswered.zip(fresh) {
@@ -90,21 +99,28 @@ impl Leg {
 
     /// Asks; an answer for each, and fresh answers into the cache.
     async fn inquire(
-        &mut self,
+        &self,
         destination: &Destination,
-        envelope: &Envelope,
-        recipients: &[Mailbox],
+        question: (&Envelope, &[Mailbox]),
+        deadline: Instant,
     ) -> (Vec<Answer>, Record) {
         let mut record = Record::begin("smtp.ask", destination);
+        let limits = &self.shared.limits;
+        // A backend that had less time than a connection may take is not to blame for being late.
+        let fair = Instant::now() + limits.connect.min(limits.ask / 2) <= deadline;
         let asked = self
-            .question(destination, envelope, recipients, &mut record)
+            .question(destination, question, deadline, &mut record)
             .await;
+        let asked = asked.map_err(|failure| match failure {
+            late if !fair && late.is_want_of_time() => Failure::Unasked,
+            other => other,
+        });
         let answers = match asked {
             Ok(answers) => answers,
             Err(failure) => {
                 self.note(destination, &failure);
                 record.error = failure.error_type();
-                vec![Err(failure.refusal()); recipients.len()]
+                vec![Err(failure.refusal()); question.1.len()]
             }
         };
         (answers, record.ended())
@@ -112,13 +128,12 @@ impl Leg {
 
     /// One transaction without a message; a pooled connection that is dead is replaced once.
     async fn question(
-        &mut self,
+        &self,
         destination: &Destination,
-        envelope: &Envelope,
-        recipients: &[Mailbox],
+        (envelope, recipients): (&Envelope, &[Mailbox]),
+        deadline: Instant,
         record: &mut Record,
     ) -> Result<Vec<Answer>, Failure> {
-        let deadline = Instant::now() + self.shared.limits.ask;
         let mut fresh = false;
         loop {
             let mut acquired = self

@@ -1,9 +1,10 @@
-//! Which backend: by weight, once for each rule and transaction, avoiding those that fail.
+//! Which backend: the one that the transaction has already, else by weight, once for each rule and
+//! transaction, avoiding those that fail.
 
 use super::backend::{Backend, Backends};
 use super::failure::Failure;
 use super::locate::Names;
-use postern_config::route::{Rule, WeightedBackend};
+use postern_config::route::Rule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::reply::Refusal;
 use std::collections::BTreeMap;
@@ -53,13 +54,22 @@ pub(super) struct Choosable {
 #[derive(Default)]
 pub struct Choices {
     by_rule: BTreeMap<(usize, usize), Choosable>,
-    accepted: Option<Arc<str>>,
+    /// Where the recipients of the present group would go, in their order.
+    group: Vec<DestinationKey>,
+    accepted: Option<DestinationKey>,
 }
 
 impl Choices {
+    /// A group of recipients begins: what was chosen for those before it, and not accepted, binds
+    /// nobody else.
+    pub fn begin_group(&mut self) {
+        self.group.clear();
+    }
+
     /// The destination of `recipient`, whom `rule` takes. `rule_key` names the rule within the
-    /// snapshot (route, rule); the choice is made once for it. A backend that an accepted
-    /// recipient has goes before the weights.
+    /// snapshot (route, rule); the choice is made once for it. What an accepted recipient has goes
+    /// before all, for nothing else can share its transaction; then, for a rule that has no choice
+    /// yet, what others of the group have, where it works; then the weights.
     ///
     /// # Errors
     /// 451 4.4.1 when the rule has no backend, which a snapshot that was applied cannot have.
@@ -70,53 +80,73 @@ impl Choices {
         rule: &Rule,
         recipient: &Mailbox,
     ) -> Result<Destination, Refusal> {
-        let chosen = match self.by_rule.get(&rule_key) {
-            Some(chosen) => chosen.clone(),
-            None => choose(backends, &rule.backends, self.accepted.as_deref())
-                .ok_or_else(|| Failure::NoAddress.refusal())?,
-        };
+        let chosen = self.choose(backends, rule_key, rule, recipient);
+        let chosen = chosen.ok_or_else(|| Failure::NoAddress.refusal())?;
         self.by_rule.insert(rule_key, chosen.clone());
-        let domain = chosen.backend.is_mx().then(|| recipient.domain.clone());
-        Ok(Destination {
-            backend: chosen.backend,
-            domain,
-            names: chosen.names,
-        })
+        let destination = chosen.with(recipient);
+        let key = destination.key();
+        if !self.group.contains(&key) {
+            self.group.push(key);
+        }
+        Ok(destination)
     }
 
-    /// A recipient was accepted for `destination`: other rules prefer its backend from now on.
+    /// A recipient was accepted for `destination`: from now on all others prefer it.
     pub fn accepted(&mut self, destination: &Destination) {
-        self.accepted
-            .get_or_insert_with(|| destination.backend.id().clone());
+        self.accepted.get_or_insert_with(|| destination.key());
+    }
+
+    fn choose(
+        &self,
+        backends: &Backends,
+        rule_key: (usize, usize),
+        rule: &Rule,
+        recipient: &Mailbox,
+    ) -> Option<Choosable> {
+        let chosen = self.by_rule.get(&rule_key);
+        // The usual rule: there is nothing to choose.
+        if let ([_], Some(chosen)) = (rule.backends.as_slice(), chosen) {
+            return Some(chosen.clone());
+        }
+        let all: Vec<(Choosable, u32)> = rule
+            .backends
+            .iter()
+            .filter_map(|one| Some((backends.get(&one.backend)?, one.weight)))
+            .collect();
+        // What has no weight gets no mail, whoever prefers it.
+        let leads_to = |key: &DestinationKey| {
+            let mut weighted = all.iter().filter(|(_, weight)| *weight > 0);
+            weighted.find(|(one, _)| one.with(recipient).key() == *key)
+        };
+        if let Some((accepted, _)) = self.accepted.as_ref().and_then(leads_to) {
+            return Some(accepted.clone());
+        }
+        if let Some(chosen) = chosen {
+            return Some(chosen.clone());
+        }
+        let now = Instant::now();
+        let works = |one: &&(Choosable, u32)| !one.0.backend.health().is_avoided(now);
+        if let Some((chosen, _)) = self.group.iter().filter_map(leads_to).find(works) {
+            return Some(chosen.clone());
+        }
+        let working: Vec<_> = all.iter().filter(works).collect();
+        by_weight(&working, backends.chance())
+            .or_else(|| {
+                let every: Vec<_> = all.iter().collect();
+                by_weight(&every, backends.chance()).or_else(|| every.first().copied())
+            })
+            .map(|(chosen, _)| chosen.clone())
     }
 }
 
-/// `accepted` if it is among them; else by weight among those that work, and if none does, among
-/// all.
-fn choose(
-    backends: &Backends,
-    weighted: &[WeightedBackend],
-    accepted: Option<&str>,
-) -> Option<Choosable> {
-    if let Some(known) = weighted
-        .iter()
-        .find(|one| accepted == Some(one.backend.as_str()))
-    {
-        return backends.get(&known.backend);
+impl Choosable {
+    fn with(&self, recipient: &Mailbox) -> Destination {
+        Destination {
+            backend: self.backend.clone(),
+            domain: self.backend.is_mx().then(|| recipient.domain.clone()),
+            names: self.names.clone(),
+        }
     }
-    let now = Instant::now();
-    let all: Vec<(Choosable, u32)> = weighted
-        .iter()
-        .filter_map(|one| Some((backends.get(&one.backend)?, one.weight)))
-        .collect();
-    let works = |one: &&(Choosable, u32)| !one.0.backend.health().is_avoided(now);
-    let working: Vec<_> = all.iter().filter(works).collect();
-    by_weight(&working, backends.chance())
-        .or_else(|| {
-            let every: Vec<_> = all.iter().collect();
-            by_weight(&every, backends.chance()).or_else(|| every.first().copied())
-        })
-        .map(|(chosen, _)| chosen.clone())
 }
 
 /// The one at `chance` of the whole weight; none when there is no weight.

@@ -24,6 +24,8 @@ pub(super) enum Failure {
     NoAddress,
     /// All connections to the backend are in use.
     Congested,
+    /// The group's time was over before its backend could be asked.
+    Unasked,
     /// No connection.
     Connect(io::ErrorKind),
     /// No connection in time.
@@ -58,12 +60,21 @@ impl Failure {
         matches!(self, Self::Lost(_) | Self::Broken(Broken::Closing(_)))
     }
 
+    /// Whether it may only have been too late to begin.
+    pub(super) const fn is_want_of_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Congested | Self::ConnectTimeout | Self::Timeout(_)
+        )
+    }
+
     /// Whether the backend itself is in a bad way and others should be preferred for a while.
     pub(super) const fn is_backends_fault(&self) -> bool {
         match self {
             Self::NoSuchDomain
             | Self::NullMx
             | Self::MxLoop
+            | Self::Unasked
             | Self::BareLf
             | Self::LoginUnverified
             | Self::TlsUnusable
@@ -108,6 +119,7 @@ impl Failure {
             Self::Dns => "dns",
             Self::NoAddress => "no_address",
             Self::Congested => "congested",
+            Self::Unasked => "unasked",
             Self::Connect(io::ErrorKind::ConnectionRefused) => "connection_refused",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout => "connect_timeout",
@@ -158,6 +170,7 @@ impl Failure {
             ),
             Self::NoAddress => deferred((4, 1), "the next server has no address now"),
             Self::Congested => deferred((4, 5), "too many connections to the next server"),
+            Self::Unasked => deferred((4, 5), "there was no time left to ask the next server"),
             Self::Connect(_) => deferred((4, 1), "the next server cannot be reached"),
             Self::ConnectTimeout => deferred((4, 1), "the next server does not answer"),
             Self::Tls(_) => deferred((7, 5), "no trusted TLS with the next server"),

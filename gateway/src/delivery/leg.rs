@@ -14,7 +14,7 @@ use postern_config::configz::Misconfiguration;
 use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::client::{Stage, proxy_v1, proxy_v2};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -28,8 +28,11 @@ pub struct Leg {
     pub(super) shared: Arc<Shared>,
     pub(super) client: SocketAddr,
     listener: SocketAddr,
-    held: Vec<(Purpose, DestinationKey, Link)>,
+    held: Mutex<Vec<Held>>,
 }
+
+/// A connection that only this session uses.
+type Held = (Purpose, DestinationKey, Link);
 
 /// A connection in use.
 pub(super) struct Acquired {
@@ -45,13 +48,13 @@ impl Leg {
             shared,
             client,
             listener,
-            held: Vec::new(),
+            held: Mutex::default(),
         }
     }
 
     /// A connection that is ready for MAIL: an idle one unless `fresh`, else a new one.
     pub(super) async fn acquire(
-        &mut self,
+        &self,
         destination: &Destination,
         purpose: Purpose,
         (fresh, deadline): (bool, Instant),
@@ -81,7 +84,7 @@ impl Leg {
         })
     }
 
-    fn idle(&mut self, destination: &Destination, purpose: Purpose) -> Option<Link> {
+    fn idle(&self, destination: &Destination, purpose: Purpose) -> Option<Link> {
         if destination.backend.proxy_protocol().is_none() {
             return destination
                 .backend
@@ -89,11 +92,12 @@ impl Leg {
                 .take(destination.domain.as_ref());
         }
         let key = destination.key();
-        let at = self
-            .held
+        let mut held = self.held();
+        let at = held
             .iter()
             .position(|held| (held.0, &held.1) == (purpose, &key))?;
-        let mut link = self.held.swap_remove(at).2;
+        let mut link = held.swap_remove(at).2;
+        drop(held);
         (!link.is_dead()).then_some(link)
     }
 
@@ -123,12 +127,7 @@ impl Leg {
 
     /// Gives a connection back after a transaction: to the session if it carries a PROXY header,
     /// else to all.
-    pub(super) fn release(
-        &mut self,
-        destination: &Destination,
-        purpose: Purpose,
-        acquired: Acquired,
-    ) {
+    pub(super) fn release(&self, destination: &Destination, purpose: Purpose, acquired: Acquired) {
         let Acquired {
             mut link, permit, ..
         } = acquired;
@@ -136,12 +135,19 @@ impl Leg {
         drop(permit);
         let pool = destination.backend.pool(purpose);
         if destination.backend.proxy_protocol().is_none() {
-            pool.put(destination.domain.clone(), link);
-        } else if pool.keeps(&link) && self.held.len() < MAX_HELD {
-            self.held.push((purpose, destination.key(), link));
+            return pool.put(destination.domain.clone(), link);
+        }
+        let mut held = self.held();
+        if pool.keeps(&link) && held.len() < MAX_HELD {
+            held.push((purpose, destination.key(), link));
         } else {
+            drop(held);
             retire(link);
         }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By what an answer of the backend is remembered.
@@ -187,7 +193,8 @@ impl Leg {
 
 impl Drop for Leg {
     fn drop(&mut self) {
-        for (_, _, link) in self.held.drain(..) {
+        let held = std::mem::take(&mut *self.held());
+        for (_, _, link) in held {
             retire(link);
         }
     }

@@ -212,9 +212,10 @@ impl World {
     ) -> Vec<String> {
         let destination = self.destination(recipients[0]);
         let recipients: Vec<Mailbox> = recipients.iter().map(|one| mailbox(one)).collect();
+        let deadline = self.leg.ask_deadline();
         let asked = self
             .leg
-            .ask(&destination, envelope, &recipients, verify)
+            .ask(&destination, envelope, &recipients, verify, deadline)
             .await;
         asked
             .answers

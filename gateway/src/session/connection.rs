@@ -18,6 +18,7 @@ use futures::FutureExt;
 use postern_config::listener::TlsMode;
 use postern_smtp::reply::Refusal;
 use postern_smtp::server::{Session, Settings, StartTls};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -183,6 +184,7 @@ impl Connection {
             helo: None,
             iprev: None,
             group: Vec::new(),
+            later: VecDeque::new(),
             transaction: None,
             log: SessionLog::new(&config.name, config.port, ends.client, start),
             shared: Arc::clone(shared),
@@ -239,7 +241,7 @@ impl Connection {
             shadow.map(|shadow| &shadow.connection.clients),
         );
         count(&self.shared.metrics, &judged);
-        if judged.finding.concern.is_some() || judged.shadow.is_some() {
+        if judged.finding.concern.is_some() || !judged.shadows.is_empty() {
             self.log.check(&judged);
         }
         if let Verdict::Reject(reason) = &judged.verdict {

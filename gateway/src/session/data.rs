@@ -9,14 +9,16 @@ use super::evidence::{self, Before, Evidence};
 use super::log::count;
 use super::transaction::Transaction;
 use super::{Connection, header};
-use crate::checks::{Reason, Verdict};
+use crate::checks::{Concern, Reason, Verdict};
 use crate::delivery::{self, BackendReply, Progress};
 use crate::reply::{self, Stop};
 use crate::server::sessions::Phase;
-use crate::snapshot::Routed;
+use crate::snapshot::{Routed, Runtime};
 use crate::telemetry::record::{Disposition, SpanIds};
 use crate::telemetry::{metrics::RefusalLabels, sampling};
 use bytes::Bytes;
+use postern_config::listener::ReceivedClient;
+use postern_config::policy::{Sourced, Verify};
 use postern_smtp::reply::Refusal;
 use postern_smtp::server::{self as smtp, Framing};
 use postern_verify::{Message, iprev};
@@ -27,6 +29,8 @@ use tokio::time::{Instant, timeout_at};
 const FINISH: Duration = Duration::from_mins(4);
 /// Room that is made at once for a message whose size MAIL declared.
 const RESERVE: u64 = 1 << 20;
+/// Sets of Monitor policies that one message is judged by.
+const SHADOWS: usize = 8;
 /// Octets of Message-ID that telemetry keeps.
 const MESSAGE_ID: usize = 250;
 
@@ -175,11 +179,14 @@ impl Connection {
         }
         let before = before(transaction, iprev).await?;
         let verify = &found.rule.enforced.data.verify;
-        let shadow = found.rule.shadow.as_ref().map(|shadow| &shadow.data.verify);
-        let policies = (&verify.value, shadow.map(|section| &section.value));
+        let shadows = transaction.shadows(&runtime, verify);
+        let policies = (verify, shadows.as_slice());
         let evidence = evidence::gather(&runtime, raw, &message, before, policies).await;
-        let tags = self.judge(transaction, &evidence, &found)?;
-        let results = evidence::results(&evidence, &runtime.config.authserv_id);
+        let tags = self.judge(transaction, &evidence, policies)?;
+        let hide = self.listener.config.received_client == ReceivedClient::Hide;
+        let who = evidence::overruled(&evidence, client, &policies.0.value);
+        let id = &runtime.config.authserv_id;
+        let results = evidence::results(&evidence, id, who.as_deref(), hide);
         Ok(delivery::Message {
             envelope: transaction.envelope.clone(),
             recipients: transaction.recipients.clone(),
@@ -193,13 +200,11 @@ impl Connection {
         &self,
         transaction: &mut Transaction,
         evidence: &Evidence,
-        found: &Routed<'_>,
+        policies: evidence::Policies<'_>,
     ) -> Result<Vec<Reason>, Refusal> {
-        let enforced = &found.rule.enforced.data.verify;
-        let shadow = found.rule.shadow.as_ref().map(|shadow| &shadow.data.verify);
         let mut worst = Verdict::Accept;
         let mut tags = Vec::new();
-        for (judged, span) in evidence::judge(evidence, self.client_ip(), enforced, shadow) {
+        for (judged, span) in evidence::judge(evidence, self.client_ip(), policies) {
             count(&self.shared.metrics, &judged);
             transaction.log.check(&judged, span);
             if let Verdict::Tag(reason) = &judged.verdict {
@@ -210,7 +215,12 @@ impl Connection {
         match &worst {
             Verdict::Accept | Verdict::Tag(_) => Ok(tags),
             Verdict::Defer(reason) => Err(reply::deferred(reason)),
-            Verdict::Reject(reason) => Err(reply::rejected(reason)),
+            Verdict::Reject(reason) => Err(match evidence::explanation(evidence) {
+                Some((domain, words)) if reason.concern == Concern::SpfFail => {
+                    reply::explained(reason, domain.as_str(), words)
+                }
+                _ => reply::rejected(reason),
+            }),
         }
     }
 
@@ -246,14 +256,35 @@ impl Transaction {
         self.runtime.rule(self.key.as_ref()?.rule)
     }
 
+    /// What the Monitor policies of the recipients' rules make of `verify`, each that differs from
+    /// what is enforced once. They act on nothing, the transaction's key included, so recipients
+    /// that differ in nothing else share the transaction.
+    fn shadows<'r>(
+        &self,
+        runtime: &'r Runtime,
+        enforced: &Sourced<Verify>,
+    ) -> Vec<&'r Sourced<Verify>> {
+        let mut shadows = Vec::new();
+        for found in self.rules.iter().filter_map(|rule| runtime.rule(*rule)) {
+            let shadow = found.rule.shadow.as_ref().map(|shadow| &shadow.data.verify);
+            let Some(shadow) = shadow.filter(|shadow| *shadow != enforced) else {
+                continue;
+            };
+            if shadows.len() < SHADOWS && !shadows.contains(&shadow) {
+                shadows.push(shadow);
+            }
+        }
+        shadows
+    }
+
     /// Takes octets of the message, within the rule's size and the pod's memory.
     fn take(&mut self, octets: &Bytes) -> Result<(), Stop> {
         let sum = (self.message.len() + octets.len()) as u64;
         let limit = self
             .rule()
             .map(|found| found.rule.enforced.data.limits.value.message_size);
-        if let Some(limit) = limit.filter(|limit| sum > *limit) {
-            return Err(Stop::TooLarge(limit));
+        if limit.is_some_and(|limit| sum > limit) {
+            return Err(Stop::TooLarge);
         }
         if !self.share.take(octets.len() as u64) {
             return Err(Stop::Memory);

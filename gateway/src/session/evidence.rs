@@ -13,7 +13,7 @@ use crate::snapshot::Runtime;
 use crate::telemetry::record::SpanRecord;
 use bytes::Bytes;
 use postern_config::policy::{LengthTag, Sourced, Verify};
-use postern_verify::authentication_results::{Header, Method};
+use postern_verify::authentication_results::{Header, Method, Property};
 use postern_verify::dkim::{BodyHashes, BodyKey, Options, Signatures};
 use postern_verify::from::Author;
 use postern_verify::resolve::{Budget, Resolve};
@@ -32,18 +32,24 @@ const LARGE: usize = 256 << 10;
 /// All that was found.
 pub(super) struct Evidence {
     author: Author,
-    spf: Looked<spf::Outcome>,
+    spf: Looked<spf::Identities>,
     iprev: Looked<iprev::Outcome>,
     dkim: Looked<dkim::Outcome>,
-    /// With the shadow policy's options, where they differ.
-    shadow_dkim: Option<dkim::Outcome>,
+    /// As shadow policies would have it verified, where that differs.
+    shadow_dkim: Vec<(How, dkim::Outcome)>,
     arc: Looked<arc::Outcome>,
     dmarc: Option<Looked<dmarc::Outcome>>,
 }
 
+/// What policy says of the verification of signatures: how many, and whether `l=` counts.
+type How = (u32, LengthTag);
+
+/// The enforced policies, and the shadow ones that differ.
+pub(super) type Policies<'p> = (&'p Sourced<Verify>, &'p [&'p Sourced<Verify>]);
+
 /// What was found before the message came.
 pub(super) struct Before {
-    pub(super) spf: Looked<spf::Outcome>,
+    pub(super) spf: Looked<spf::Identities>,
     pub(super) iprev: Looked<iprev::Outcome>,
 }
 
@@ -53,19 +59,18 @@ pub(super) async fn gather(
     raw: &Bytes,
     message: &Message<'_>,
     before: Before,
-    (enforced, shadow): (&Verify, Option<&Verify>),
+    (enforced, shadows): Policies<'_>,
 ) -> Evidence {
     let author = from::author(message);
     let now = super::mail::unix_now();
-    let signatures = Signatures::parse(message, author.domain(), &options(enforced, now));
-    let shadow = shadow
-        .map(|verify| options(verify, now))
-        .filter(|o| !same(o, enforced, now));
-    let shadow = shadow.map(|options| Signatures::parse(message, author.domain(), &options));
+    let parse = |how| Signatures::parse(message, author.domain(), &options(how, now));
+    let signatures = parse(how(&enforced.value));
+    let others = other_ways(&enforced.value, shadows);
+    let others: Vec<_> = others.into_iter().map(|how| (how, parse(how))).collect();
     let chain = arc::Chain::parse(message);
     let hashed = signatures.body_keys().chain(chain.body_keys());
     let hashed = hashed
-        .chain(shadow.iter().flat_map(Signatures::body_keys))
+        .chain(others.iter().flat_map(|(_, other)| other.body_keys()))
         .collect();
     let hashes = hash(raw, message.body_offset(), hashed).await;
     let budget = Budget::new(QUERIES, Instant::now() + TIME);
@@ -77,23 +82,24 @@ pub(super) async fn gather(
         chain.verify(&resolver, keys, message, &hashes).await
     });
     let (dkim, arc, ()) = futures::join!(dkim, arc, prefetch(runtime, author.domain()));
-    let shadow_dkim = match &shadow {
-        Some(signatures) => {
-            let outcome = traced("check.dkim", dns, &budget, async |resolver| {
-                signatures.verify(&resolver, keys, message, &hashes).await
-            });
-            Some(outcome.await.outcome)
-        }
-        None => None,
-    };
     let dmarc = match author.domain() {
         Some(domain) => {
-            let input = dmarc::Input::new(domain, Some(&before.spf.outcome), Some(&dkim.outcome));
+            let spf = &before.spf.outcome.mail_from;
+            let input = dmarc::Input::new(domain, Some(spf), Some(&dkim.outcome));
             let check = async |resolver| dmarc::evaluate(&resolver, &input).await;
             Some(traced("check.dmarc", dns, &budget, check).await)
         }
         None => None,
     };
+    let mut shadow_dkim = Vec::with_capacity(others.len());
+    for (how, signatures) in &others {
+        // Of its own: what only Monitor policies ask must not be missing to those that act.
+        let budget = Budget::new(QUERIES, Instant::now() + TIME);
+        let again = traced("check.dkim", dns, &budget, async |resolver| {
+            signatures.verify(&resolver, keys, message, &hashes).await
+        });
+        shadow_dkim.push((*how, again.await.outcome));
+    }
     Evidence {
         author,
         spf: before.spf,
@@ -130,10 +136,25 @@ async fn hash(raw: &Bytes, body: usize, keys: Vec<BodyKey>) -> BodyHashes {
     }
 }
 
-fn options(verify: &Verify, now: u64) -> Options {
+fn how(verify: &Verify) -> How {
+    (verify.dkim.max_signatures, verify.dkim.length_tag)
+}
+
+/// How shadow policies would have signatures verified, if not as the enforced one has it.
+fn other_ways(enforced: &Verify, shadows: &[&Sourced<Verify>]) -> Vec<How> {
+    let mut ways = Vec::new();
+    for way in shadows.iter().map(|shadow| how(&shadow.value)) {
+        if way != how(enforced) && !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways
+}
+
+fn options((max_signatures, length_tag): How, now: u64) -> Options {
     Options {
-        max_signatures: verify.dkim.max_signatures as usize,
-        length_tag: match verify.dkim.length_tag {
+        max_signatures: max_signatures as usize,
+        length_tag: match length_tag {
             LengthTag::Ignore => dkim::LengthTag::Ignore,
             LengthTag::Count => dkim::LengthTag::Count,
         },
@@ -141,39 +162,41 @@ fn options(verify: &Verify, now: u64) -> Options {
     }
 }
 
-fn same(one: &Options, verify: &Verify, now: u64) -> bool {
-    let other = options(verify, now);
-    one.max_signatures == other.max_signatures && one.length_tag == other.length_tag
-}
-
 /// What the policies make of it, the check that decides among equals first; with each check's
 /// span.
 pub(super) fn judge(
     evidence: &Evidence,
     client: IpAddr,
-    enforced: &Sourced<Verify>,
-    shadow: Option<&Sourced<Verify>>,
+    (enforced, shadows): Policies<'_>,
 ) -> Vec<(Judged, Option<SpanRecord>)> {
-    let shadow_dkim = evidence
-        .shadow_dkim
-        .as_ref()
-        .unwrap_or(&evidence.dkim.outcome);
-    let ours = findings(evidence, &evidence.dkim.outcome, client, &enforced.value);
-    let theirs = shadow.map(|section| findings(evidence, shadow_dkim, client, &section.value));
-    let mut theirs = theirs.into_iter().flatten();
+    let ours = findings(evidence, client, &enforced.value);
+    let mut theirs: Vec<_> = shadows
+        .iter()
+        .map(|section| {
+            (
+                findings(evidence, client, &section.value).into_iter(),
+                *section,
+            )
+        })
+        .collect();
+    let overruled = overruled(evidence, client, &enforced.value);
     let spans = spans(evidence);
     let judged = ours.into_iter().map(|finding| {
-        verdict::verify(
-            (finding, enforced),
-            shadow.and_then(|s| Some((theirs.next()?, s))),
-        )
+        let theirs = theirs.iter_mut();
+        let theirs = theirs.filter_map(|(found, section)| Some((found.next()?, *section)));
+        verdict::verify((finding, enforced), theirs)
     });
     judged
         .map(|judged| {
             let span = spans
                 .iter()
                 .find(|(check, _)| *check == judged.finding.check);
-            let span = span.map(|(_, span)| (*span).clone());
+            let mut span = span.map(|(_, span)| (*span).clone());
+            if judged.finding.check == dmarc_check::CHECK
+                && let Some(who) = &overruled
+            {
+                span = span.map(|span| span.with("postern.dmarc.override", who.clone()));
+            }
             (judged, span)
         })
         .collect()
@@ -195,45 +218,90 @@ fn spans(evidence: &Evidence) -> Vec<(&'static str, &SpanRecord)> {
     spans
 }
 
-fn findings(
-    evidence: &Evidence,
-    dkim: &dkim::Outcome,
-    client: IpAddr,
-    verify: &Verify,
-) -> Vec<Finding> {
-    let arc = &evidence.arc.outcome;
-    let spf = &evidence.spf.outcome;
+/// What is found under a policy, check by check, always in the same order.
+fn findings(evidence: &Evidence, client: IpAddr, verify: &Verify) -> Vec<Finding> {
+    let mut others = evidence.shadow_dkim.iter();
+    let other = others.find(|(way, _)| *way == how(verify));
+    let dkim = other.map_or(&evidence.dkim.outcome, |(_, outcome)| outcome);
+    let spf = &evidence.spf.outcome.mail_from;
     let forwarder = forwarder::find(&verify.trusted_forwarders, client, spf, dkim);
-    let sealer = sealer::find(arc, &verify.trusted_sealers);
     let mut findings = vec![from_check::check(&evidence.author)];
-    if let Some(dmarc) = &evidence.dmarc {
-        findings.push(dmarc_check::check(&dmarc_check::Facts {
-            outcome: &dmarc.outcome,
-            signed: dkim.any_pass(),
-            forwarder: forwarder.as_deref(),
-            sealer: sealer.map(Name::as_str),
-            sealer_unknown: sealer::is_unknown(arc, &verify.trusted_sealers),
-        }));
+    if let Some(facts) = dmarc_facts(evidence, dkim, forwarder.as_deref(), verify) {
+        findings.push(dmarc_check::check(&facts));
     }
     findings.push(spf_check::check(spf, forwarder.as_deref()));
     findings.push(dkim_check::check(dkim));
-    findings.push(arc_check::check(arc));
+    findings.push(arc_check::check(&evidence.arc.outcome));
     findings.push(iprev_check::check(&evidence.iprev.outcome));
     findings
 }
 
-/// The Authentication-Results field (RFC 8601), CRLF included.
-pub(super) fn results(evidence: &Evidence, authserv_id: &str) -> Vec<u8> {
+/// None without an author's domain.
+fn dmarc_facts<'a>(
+    evidence: &'a Evidence,
+    dkim: &dkim::Outcome,
+    forwarder: Option<&'a str>,
+    verify: &Verify,
+) -> Option<dmarc_check::Facts<'a>> {
+    let arc = &evidence.arc.outcome;
+    Some(dmarc_check::Facts {
+        outcome: &evidence.dmarc.as_ref()?.outcome,
+        signed: dkim.any_pass(),
+        forwarder,
+        sealer: sealer::find(arc, &verify.trusted_sealers).map(Name::as_str),
+        sealer_unknown: sealer::is_unknown(arc, &verify.trusted_sealers),
+    })
+}
+
+/// Who overrules what the author's domain asks for, by the enforced policy.
+pub(super) fn overruled(evidence: &Evidence, client: IpAddr, enforced: &Verify) -> Option<String> {
+    let dkim = &evidence.dkim.outcome;
+    let spf = &evidence.spf.outcome.mail_from;
+    let forwarder = forwarder::find(&enforced.trusted_forwarders, client, spf, dkim);
+    let facts = dmarc_facts(evidence, dkim, forwarder.as_deref(), enforced)?;
+    dmarc_check::overruled(&facts)
+}
+
+/// Why SPF fails, in the words of the domain that was checked (RFC 7208 §6.2).
+pub(super) fn explanation(evidence: &Evidence) -> Option<(&Name, &str)> {
+    let spf = &evidence.spf.outcome.mail_from;
+    spf.domain.as_ref().zip(spf.explanation.as_deref())
+}
+
+/// The Authentication-Results field (RFC 8601), CRLF included. `overruled` says who overrules the
+/// author's domain. `hide`: without a word on where the client is (`receivedClient: Hide`).
+pub(super) fn results(
+    evidence: &Evidence,
+    authserv_id: &str,
+    overruled: Option<&str>,
+    hide: bool,
+) -> Vec<u8> {
+    let placed = |method| if hide { without_place(method) } else { method };
     let mut header = Header::new(authserv_id);
-    header.push(Method::from(&evidence.spf.outcome));
+    // RFC 8601 §2.7.2: one result for each identity.
+    header.push(placed(Method::from(&evidence.spf.outcome.mail_from)));
+    header.push(placed(Method::from(&evidence.spf.outcome.helo)));
     for method in evidence.dkim.outcome.methods() {
         header.push(method);
     }
     header.push(match &evidence.dmarc {
-        Some(dmarc) => Method::from(&dmarc.outcome),
+        Some(dmarc) => {
+            let reason = overruled.map(|who| format!("overruled: {who}"));
+            Method::from(&dmarc.outcome).with_reason(reason)
+        }
         None => Method::new("dmarc", "permerror").with_comment(evidence.author.problem()),
     });
     header.push(Method::from(&evidence.arc.outcome));
-    header.push(Method::from(&evidence.iprev.outcome));
+    header.push(placed(Method::from(&evidence.iprev.outcome)));
     header.to_bytes()
+}
+
+/// The result alone, and what it was about if that is no address of a host. Comments name the
+/// client, or the mechanism that its address matches.
+fn without_place(mut method: Method) -> Method {
+    method.comment = None;
+    method.reason = None;
+    let tells = |property: &Property| property.ptype == "policy" || property.value.contains('[');
+    method.properties.retain(|property| !tells(property));
+    method
 }

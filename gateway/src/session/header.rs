@@ -26,6 +26,8 @@ pub(super) fn received(connection: &Connection, transaction: &Transaction) -> By
     let helo = connection.helo.as_ref();
     let name = helo.map_or_else(|| "unknown".to_owned(), |helo| helo.name.to_string());
     let from = match connection.listener.config.received_client {
+        // An address literal in place of a name tells as much.
+        ReceivedClient::Hide if name.starts_with('[') => "unknown".to_owned(),
         ReceivedClient::Hide => name,
         ReceivedClient::Show => format!("{name} ({})", literal(connection.client_ip(), helo)),
     };

@@ -17,7 +17,7 @@ impl Connection {
             shadow.map(|shadow| &shadow.helo.access),
         );
         count(&self.shared.metrics, &judged);
-        if judged.finding.concern.is_some() || judged.shadow.is_some() {
+        if judged.finding.concern.is_some() || !judged.shadows.is_empty() {
             self.log.check(&judged);
         }
         self.log.facts.helo = Some(command.name.to_string());

@@ -85,7 +85,7 @@ impl SessionLog {
         self.attribute("postern.check", judged.finding.check);
         self.attribute("postern.check.result", judged.finding.result);
         self.attribute("postern.check.action", judged.verdict.as_str());
-        if let Some(shadow) = &judged.shadow {
+        if let Some(shadow) = judged.shadows.first() {
             self.attribute("postern.check.shadow", shadow.as_str());
         }
     }
@@ -124,7 +124,7 @@ pub(super) fn count(metrics: &Metrics, judged: &Judged) {
             action,
         })
         .inc();
-    if let Some(shadow) = &judged.shadow {
+    for shadow in &judged.shadows {
         let labels = ShadowLabels {
             check,
             enforced: action,

@@ -6,6 +6,7 @@
 //! routing and delivery are asked.
 
 mod ahead;
+mod ask;
 mod clock;
 mod connection;
 mod data;
@@ -31,6 +32,7 @@ use clock::{Clock, Expired};
 use log::SessionLog;
 use postern_smtp::server::{self as smtp, CloseReason, Event, Rcpt};
 use postern_verify::iprev;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -95,7 +97,10 @@ pub(crate) struct Connection {
     clock: Clock,
     helo: Option<smtp::Helo>,
     iprev: Option<Ahead<dns::Looked<iprev::Outcome>>>,
+    /// Recipients that are not asked about yet.
     group: Vec<Rcpt>,
+    /// Events that came up while recipients were asked about.
+    later: VecDeque<Event>,
     transaction: Option<Box<Transaction>>,
     log: SessionLog,
     open: Open,
@@ -120,7 +125,7 @@ impl Connection {
     async fn serve(&mut self) -> End {
         loop {
             let mut progress = false;
-            while let Some(event) = self.smtp.poll() {
+            while let Some(event) = self.next_event().await {
                 progress = true;
                 if let Err(end) = self.on_event(event).await {
                     return end;
@@ -140,6 +145,51 @@ impl Connection {
         }
     }
 
+    /// The next event, none until there is more input. A group of RCPT has ended when all of it
+    /// that has arrived was handed out: a pipelined one is mostly longer than the session's buffer.
+    async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.later.pop_front().or_else(|| self.smtp.poll()) {
+                if event != Event::RcptGroup {
+                    return Some(event);
+                }
+            } else if self.group.is_empty() {
+                return None;
+            } else if !self.take_arrived().await {
+                return Some(Event::RcptGroup);
+            }
+        }
+    }
+
+    /// Gives the session what is there already, without waiting; false if there is nothing that it
+    /// could take.
+    async fn take_arrived(&mut self) -> bool {
+        let Self {
+            stream,
+            smtp,
+            unread,
+            ..
+        } = self;
+        if !smtp.wants_input() {
+            return false;
+        }
+        if unread.is_empty() {
+            let read = poll_fn(|cx| {
+                Poll::Ready(stream.poll_read(cx, |octets| {
+                    unread.extend_from_slice(octets);
+                    octets.len()
+                }))
+            });
+            // An end or a fault of the connection is met again where it is waited for.
+            let Poll::Ready(Ok(1..)) = read.await else {
+                return false;
+            };
+        }
+        let taken = smtp.receive(unread);
+        unread.drain(..taken);
+        taken > 0
+    }
+
     /// One event of the protocol; an error ends the session.
     async fn on_event(&mut self, event: Event) -> Result<(), End> {
         match event {
@@ -147,6 +197,7 @@ impl Connection {
             Event::Helo(command) => self.on_helo(command),
             // Boxed, so that the task of an idle session is small.
             Event::Mail(command) => Box::pin(self.on_mail(command)).await,
+            Event::MailRefused(refused) => self.on_mail_refused(refused),
             Event::Rcpt(rcpt) => self.group.push(rcpt),
             Event::RcptGroup => Box::pin(self.on_group()).await?,
             Event::Data(_) => self.on_data(),
@@ -239,7 +290,12 @@ impl Connection {
         let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         self.log
             .handshake(&self.shared.metrics, done.as_ref().err(), self.stream.tls());
-        done.map_err(|_| End::TlsFailed)
+        done.map_err(|error| {
+            let (name, client) = (&self.listener.config.name, self.client.ip());
+            let refusals = &self.shared.refusals;
+            refusals.tell(name, "tls", client, || error.to_string());
+            End::TlsFailed
+        })
     }
 
     /// The last reply was sent.

@@ -1,39 +1,32 @@
 //! Stage rcpt: each recipient is routed, judged, asked about and, last, held against the
 //! transaction's key.
 //!
-//! RCPT commands that came together are one group: those with one destination are asked about in
-//! one go, and replies that are ready are sent after one second of waiting.
+//! RCPT commands that came together are one group: [`super::ask`] asks about all of them at once.
 
 use super::log::count;
 use super::transaction::{Key, Transaction};
 use super::{Connection, End};
 use crate::checks::rcpt::recipients;
 use crate::checks::{Verdict, verdict};
-use crate::delivery::{Destination, Leg};
+use crate::delivery::Destination;
 use crate::reply::{self, Stop};
 use crate::server::Shared;
-use crate::server::sessions::Phase;
 use crate::snapshot::Unrouted;
 use postern_config::route::VerifyRecipients;
 use postern_smtp::address::{ForwardPath, Mailbox};
 use postern_smtp::reply::Refusal;
-use postern_smtp::server::{Event, Rcpt};
-use std::time::Duration;
-use tokio::time::sleep;
-
-/// Replies that are ready wait no longer for those that are not (DESIGN section 4, Ask).
-const FLUSH: Duration = Duration::from_secs(1);
+use postern_smtp::server::Rcpt;
 
 /// A recipient that has passed all but ask and key.
-struct Candidate {
-    id: u64,
-    mailbox: Mailbox,
+pub(super) struct Candidate {
+    pub(super) id: u64,
+    pub(super) mailbox: Mailbox,
+    pub(super) verify: VerifyRecipients,
+    pub(super) destination: Destination,
     rule: (usize, usize),
     data_policy: usize,
-    verify: VerifyRecipients,
+    /// The rule's `limits.recipients`.
     recipients: u32,
-    destination: Destination,
-    answer: Result<(), Refusal>,
 }
 
 impl Connection {
@@ -43,6 +36,7 @@ impl Connection {
         let Some(mut transaction) = self.transaction.take() else {
             return Ok(());
         };
+        transaction.choices.begin_group();
         let mut candidates = Vec::with_capacity(group.len());
         for rcpt in group {
             let id = rcpt.id;
@@ -56,87 +50,9 @@ impl Connection {
                 }
             }
         }
-        let asked = self.ask(&mut transaction, &mut candidates).await;
-        for candidate in candidates {
-            let (id, address) = (candidate.id, candidate.mailbox.to_string());
-            let answer = transaction.admit(candidate);
-            if let Err(refusal) = &answer {
-                transaction.log.refused(&address, refusal);
-            }
-            self.smtp.rcpt(id, answer);
-        }
+        let asked = self.ask(&mut transaction, candidates).await;
         self.transaction = Some(transaction);
         asked
-    }
-
-    /// Asks about all candidates. While that takes long, replies that are ready are sent.
-    async fn ask(
-        &mut self,
-        transaction: &mut Transaction,
-        candidates: &mut [Candidate],
-    ) -> Result<(), End> {
-        let mut asking = Box::pin(ask_all(&mut self.leg, transaction, candidates));
-        let seat = &self.seat;
-        let smtp = &mut self.smtp;
-        let stream = &mut self.stream;
-        let limit = self.clock.command();
-        let mut flush = std::pin::pin!(sleep(FLUSH));
-        let mut flushed = false;
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut asking => return Ok(()),
-                () = seat.reached(Phase::Deadline) => break,
-                () = &mut flush, if !flushed => {
-                    flushed = true;
-                    smtp.flush();
-                    while let Some(event) = smtp.poll() {
-                        let Event::Send(octets) = event else { continue };
-                        match tokio::time::timeout(limit, stream.send(&octets)).await {
-                            Ok(Ok(())) => {}
-                            Ok(Err(_)) => return Err(End::ClientGone),
-                            Err(_) => return Err(End::Timeout),
-                        }
-                    }
-                }
-            }
-        }
-        drop(asking);
-        for candidate in candidates {
-            candidate.answer = Err(reply::stop(&Stop::ShuttingDown));
-        }
-        Ok(())
-    }
-}
-
-/// One question for each destination among the candidates.
-async fn ask_all(leg: &mut Leg, transaction: &mut Transaction, candidates: &mut [Candidate]) {
-    let mut done = 0;
-    while let Some(first) = candidates.get(done) {
-        let (key, verify) = (first.destination.key(), first.verify);
-        let destination = first.destination.clone();
-        let same = |candidate: &Candidate| {
-            candidate.verify == verify && candidate.destination.key() == key
-        };
-        let length = candidates
-            .iter()
-            .skip(done)
-            .take_while(|one| same(one))
-            .count();
-        let Some(group) = candidates.get_mut(done..done + length) else {
-            return;
-        };
-        let mailboxes: Vec<Mailbox> = group.iter().map(|one| one.mailbox.clone()).collect();
-        let asked = leg
-            .ask(&destination, &transaction.envelope, &mailboxes, verify)
-            .await;
-        if let Some(record) = &asked.record {
-            transaction.log.span(record.span());
-        }
-        for (candidate, answer) in group.iter_mut().zip(asked.answers) {
-            candidate.answer = answer;
-        }
-        done += length;
     }
 }
 
@@ -170,7 +86,7 @@ impl Transaction {
                     .map(|shadow| &shadow.rcpt.recipients),
             );
             count(&shared.metrics, &judged);
-            if judged.finding.concern.is_some() || judged.shadow.is_some() {
+            if judged.finding.concern.is_some() || !judged.shadows.is_empty() {
                 self.log.check(&judged, None);
             }
             if let Verdict::Reject(reason) = &judged.verdict {
@@ -180,7 +96,7 @@ impl Transaction {
         // RFC 1870 §6.1: a declared size may also be refused at RCPT, for this recipient alone.
         let limit = enforced.data.limits.value.message_size;
         if self.envelope.size.is_some_and(|size| size > limit) {
-            return Err(reply::stop(&Stop::TooLarge(limit)));
+            return Err(reply::stop(&Stop::TooLarge));
         }
         let destination =
             self.choices
@@ -193,13 +109,42 @@ impl Transaction {
             recipients: enforced.rcpt.limits.value.recipients,
             mailbox,
             destination,
-            answer: Ok(()),
         })
     }
 
-    /// The backend's answer, the limit, and last the transaction's key.
-    fn admit(&mut self, candidate: Candidate) -> Result<(), Refusal> {
-        candidate.answer?;
+    /// The candidate with the transaction's own destination in place of the one that was chosen for
+    /// it, if that took it and its rule leads to either: at its own it would need a transaction of
+    /// its own (452 4.5.3). Else the candidate as it was.
+    pub(super) fn rejoining(
+        &mut self,
+        candidate: Candidate,
+        answer: &Result<(), Refusal>,
+    ) -> Result<Candidate, Candidate> {
+        let Some(key) = self.key.as_ref().filter(|_| answer.is_ok()) else {
+            return Err(candidate);
+        };
+        let joins = key.data_policy == candidate.data_policy
+            && key.backend != candidate.destination.key()
+            && !key.destination.backend().takes_one_recipient();
+        let Some(found) = self.runtime.rule(candidate.rule).filter(|_| joins) else {
+            return Err(candidate);
+        };
+        let backends = &self.runtime.backends;
+        let mailbox = &candidate.mailbox;
+        let other = self
+            .choices
+            .destination(backends, found.key, found.rule, mailbox);
+        match other {
+            Ok(destination) if destination.key() == key.backend => Ok(Candidate {
+                destination,
+                ..candidate
+            }),
+            Ok(_) | Err(_) => Err(candidate),
+        }
+    }
+
+    /// The limit, and last the transaction's key, of a recipient whom its backend takes.
+    pub(super) fn admit(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
         if self.recipients.len() as u64 >= u64::from(candidate.recipients) {
             return Err(reply::stop(&Stop::TooManyRecipients));
         }
@@ -215,16 +160,19 @@ impl Transaction {
             None => {
                 self.choices.accepted(&candidate.destination);
                 self.key = Some(Key {
-                    destination: candidate.destination,
+                    destination: candidate.destination.clone(),
                     backend,
                     data_policy: candidate.data_policy,
                     rule: candidate.rule,
                 });
             }
         }
+        if !self.rules.contains(&candidate.rule) {
+            self.rules.push(candidate.rule);
+        }
         // The same recipient twice is one (RFC 5321 §4.1.1.3 leaves it open); it gets one copy.
         if !self.recipients.contains(&candidate.mailbox) {
-            self.recipients.push(candidate.mailbox);
+            self.recipients.push(candidate.mailbox.clone());
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::telemetry::record::{
     TransactionRecord,
 };
 use bytes::BytesMut;
-use postern_smtp::address::Mailbox;
+use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::reply::Refusal;
 use postern_verify::spf;
 use std::sync::Arc;
@@ -31,9 +31,12 @@ pub(super) struct Transaction {
     /// MAIL.
     pub(super) envelope: Envelope,
     /// SPF, under way since MAIL.
-    pub(super) spf: Option<Ahead<Looked<spf::Outcome>>>,
+    pub(super) spf: Option<Ahead<Looked<spf::Identities>>>,
     /// Accepted recipients.
     pub(super) recipients: Vec<Mailbox>,
+    /// Their rules, each once. What they enforce on the message is the same, what their Monitor
+    /// policies would may differ.
+    pub(super) rules: Vec<(usize, usize)>,
     /// Which backend each rule got.
     pub(super) choices: Choices,
     /// Set by the first accepted recipient.
@@ -54,7 +57,7 @@ pub(super) struct Key {
     pub(super) backend: DestinationKey,
     /// Number of the data-stage policy.
     pub(super) data_policy: usize,
-    /// The first recipient's rule: its shadow policy is the transaction's.
+    /// The first recipient's rule.
     pub(super) rule: (usize, usize),
 }
 
@@ -91,6 +94,7 @@ impl Transaction {
             envelope,
             spf: None,
             recipients: Vec::new(),
+            rules: Vec::new(),
             choices: Choices::default(),
             key: None,
             message: BytesMut::new(),
@@ -121,42 +125,28 @@ impl Transaction {
             .key
             .as_ref()
             .map(|key| key.destination.backend().display().to_owned());
-        let record = self.log.record(Ended {
+        let ended = Ended {
             session: session.clone(),
-            reverse_path: path(&self.envelope),
+            reverse_path: path(&self.envelope.reverse_path),
             recipients: self.recipients.iter().map(ToString::to_string).collect(),
             route,
             backend,
             snapshot: self.runtime.hash.to_string(),
-        });
-        let labels = TransactionLabels {
-            listener: record.session.listener.clone(),
-            disposition: record.disposition.as_str(),
         };
-        shared.metrics.transactions.get_or_create(&labels).inc();
-        let took = record
-            .span
-            .end
-            .duration_since(record.span.start)
-            .unwrap_or_default();
-        shared
-            .metrics
-            .transaction_seconds
-            .observe(took.as_secs_f64());
-        shared.sink.transaction(record);
+        self.log.finish(ended, shared);
     }
 }
 
 /// The reverse-path for telemetry: `<>` when null, else without angle brackets.
-fn path(envelope: &Envelope) -> String {
-    match &envelope.reverse_path {
-        postern_smtp::address::ReversePath::Null => "<>".to_owned(),
-        postern_smtp::address::ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+pub(super) fn path(reverse_path: &ReversePath) -> String {
+    match reverse_path {
+        ReversePath::Null => "<>".to_owned(),
+        ReversePath::Mailbox(mailbox) => mailbox.to_string(),
     }
 }
 
 /// What is known besides the log when a transaction ends.
-struct Ended {
+pub(super) struct Ended {
     session: SessionFacts,
     reverse_path: String,
     recipients: Vec<String>,
@@ -165,8 +155,23 @@ struct Ended {
     snapshot: String,
 }
 
+impl Ended {
+    /// A transaction that MAIL did not begin: it was refused.
+    pub(super) fn at_mail(session: &SessionFacts, reverse_path: String, snapshot: String) -> Self {
+        Self {
+            session: session.clone(),
+            reverse_path,
+            recipients: Vec::new(),
+            route: None,
+            backend: None,
+            snapshot,
+        }
+    }
+}
+
 impl TransactionLog {
-    fn new(ids: SpanIds) -> Self {
+    /// Begins now.
+    pub(super) fn new(ids: SpanIds) -> Self {
         Self {
             ids,
             remote_parent: None,
@@ -193,7 +198,7 @@ impl TransactionLog {
         span = span
             .with("postern.check.result", judged.finding.result)
             .with("postern.check.action", judged.verdict.as_str());
-        if let Some(shadow) = &judged.shadow {
+        if let Some(shadow) = judged.shadows.first() {
             span = span.with("postern.check.shadow", shadow.as_str());
         }
         self.span.children.push(span);
@@ -221,6 +226,26 @@ impl TransactionLog {
             Refusal::Transient(_) => Disposition::Deferred,
         };
         self.outcome = Some((disposition, reply(refusal)));
+    }
+
+    /// The record goes out, and is counted.
+    pub(super) fn finish(self, ended: Ended, shared: &Shared) {
+        let record = self.record(ended);
+        let labels = TransactionLabels {
+            listener: record.session.listener.clone(),
+            disposition: record.disposition.as_str(),
+        };
+        shared.metrics.transactions.get_or_create(&labels).inc();
+        let took = record
+            .span
+            .end
+            .duration_since(record.span.start)
+            .unwrap_or_default();
+        shared
+            .metrics
+            .transaction_seconds
+            .observe(took.as_secs_f64());
+        shared.sink.transaction(record);
     }
 
     fn record(mut self, ended: Ended) -> TransactionRecord {

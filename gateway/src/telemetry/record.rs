@@ -202,7 +202,7 @@ pub struct TransactionRecord {
     pub disposition: Disposition,
     /// The last reply that decided it: code, enhanced code, text.
     pub reply: Option<(u16, String, String)>,
-    /// The reverse-path, `<>` when null.
+    /// The reverse-path, `<>` when null; empty where MAIL was refused because it cannot be read.
     pub reverse_path: String,
     /// The accepted recipients.
     pub recipients: Vec<String>,

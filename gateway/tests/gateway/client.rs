@@ -80,6 +80,14 @@ impl Client {
         text
     }
 
+    /// Closes its own side of the connection.
+    pub(crate) async fn close_writing(&mut self) {
+        timeout(DEADLINE, self.wire.shutdown())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
     /// The next reply, its lines joined by `\n`.
     pub(crate) async fn reply(&mut self) -> String {
         let mut lines = Vec::new();

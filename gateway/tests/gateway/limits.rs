@@ -143,6 +143,41 @@ async fn silence_ends_a_session_and_slow_data_ends_a_message() {
     assert!(world.backend.mails().is_empty());
 }
 
+/// Not on several threads: the clock of one can be set forward.
+#[tokio::test]
+async fn a_message_that_comes_too_slowly_is_given_up_and_a_faster_one_is_not() {
+    let world = World::new(|snapshot| {
+        let data = &mut first_rule(snapshot).enforced.data;
+        data.limits.value.min_data_rate = 1024;
+        data.timeouts.value.data_ms = 600_000;
+        enforced(snapshot).connection.timeouts.value.session_ms = 600_000;
+    })
+    .await;
+    // The rate is averaged over 30 s.
+    let enough = "x".repeat(70).repeat(450);
+    for (octets, slow) in [(enough.as_str(), false), ("From: <ann@shop.test>", true)] {
+        let mut client = world.client().await;
+        client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+        client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+        client.talk("DATA", "354 ").await;
+        client.send(format!("{octets}\r\n")).await;
+        world.until_held(octets.len()).await;
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(30)).await;
+        tokio::time::resume();
+        if slow {
+            client.expect("421 4.4.2 ").await;
+            client.expect_end().await;
+        } else {
+            client.send(".\r\n").await;
+            client.expect("250 ").await;
+        }
+    }
+    assert_eq!(world.backend.mails().len(), 1);
+    let record = world.records.transaction(1).await;
+    assert_eq!(record.reply.unwrap().0, 421);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_is_let_go() {
     let world = World::new(|snapshot| {

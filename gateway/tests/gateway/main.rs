@@ -11,14 +11,21 @@
 mod backend;
 mod client;
 mod dns;
+// The backend of delivery's own tests, which does whatever a script says.
+#[path = "../../src/delivery/tests/backend.rs"]
+#[allow(dead_code, reason = "delivery's own tests use the rest of it")]
+mod scripted;
 mod world;
 
+mod adversary;
+mod asking;
 mod bad_input;
 mod changes;
 mod drain;
 mod follow;
 mod limits;
 mod proxy;
+mod refused;
 mod stages;
 mod tls;
 mod verdicts;

@@ -78,6 +78,27 @@ async fn header_fields_are_added_on_top_and_the_rest_is_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_header_field_shows_a_client_that_is_hidden() {
+    let zone = vec![("shop.test", "v=spf1 ip4:127.0.0.1 -all".to_owned())];
+    let world = World::with(zone, |snapshot| {
+        snapshot.config.listeners[0].received_client = ReceivedClient::Hide;
+    })
+    .await;
+    // Its own name tells as much as its address does, and SPF quotes what matches it.
+    let mut client = Client::greeted(world.mx()).await;
+    client.talk("EHLO [127.0.0.1]", "250 ").await;
+    for (from, spf) in [("ann@shop.test", "spf=pass "), ("", "spf=none")] {
+        let reply = client.mail(from, "bob@acme.test", MAIL).await;
+        assert!(reply.starts_with("250 "), "{reply}");
+        let message = world.backend.mails().pop().unwrap().message;
+        let (ours, _) = message.split_once("From: Ann").unwrap();
+        assert!(!ours.contains("127"), "{ours}");
+        assert!(ours.contains("Received: from unknown\r\n"), "{ours}");
+        assert!(ours.contains(spf) && ours.contains("iprev="), "{ours}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn received_hides_the_client_where_that_is_asked_for() {
     let world = World::new(|snapshot| {
         snapshot.config.listeners[0].received_client = ReceivedClient::Hide;
@@ -259,10 +280,13 @@ async fn too_large_is_refused_at_mail_at_rcpt_and_in_the_data() {
     let reply = client.mail("ann@shop.test", "bob@acme.test", MAIL).await;
     assert!(reply.starts_with("250 "), "the session goes on: {reply}");
     assert_eq!(world.backend.mails().len(), 1);
-    // The first was refused by its SIZE alone and never became a transaction.
-    let record = world.records.transaction(1).await;
-    assert_eq!(record.disposition, Disposition::Rejected);
-    assert_eq!(record.reply.unwrap().0, 552);
+    for seen in 0..3 {
+        let record = world.records.transaction(seen).await;
+        assert_eq!(record.disposition, Disposition::Rejected);
+        let (code, enhanced, text) = record.reply.unwrap();
+        assert_eq!((code, enhanced.as_str()), (552, "5.3.4"));
+        assert!(text.starts_with("Message size exceeds "), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! What SPF, DKIM and DMARC find, what policies make of it, and what Monitor policies would have.
 
 use crate::dns::Zone;
-use crate::world::{World, by_policy, first_rule};
+use crate::world::{World, by_policy, first_rule, rule};
 use postern_config::policy::{Action, TrustedForwarders};
+use postern_config::route::LocalPartMatch;
 use postern_gateway::telemetry::record::{Disposition, SpanRecord};
 
 const FORGED: &str = "From: <boss@bank.test>\r\n\r\nSend money";
@@ -123,6 +124,51 @@ async fn a_monitor_policy_is_evaluated_and_does_not_act() {
     assert_eq!((spf.action, spf.shadow), ("Accept", Some("Reject")));
     let metric = r#"postern_shadow_total{check="spf",enforced="Accept",shadow="Reject"} 1"#;
     assert_eq!(world.metric(metric).as_deref(), Some(metric));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_that_differ_in_monitor_policies_alone_share_a_transaction_and_each_is_judged() {
+    let world = World::with(zone(), |snapshot| {
+        // Of `relaxed` nothing is monitored, of the others two things.
+        let mut rules = vec![rule("relaxed", "store")];
+        for (name, action) in [("tagged", Action::Tag), ("strict", Action::Reject)] {
+            let mut rule = rule(name, "store");
+            let mut shadow = rule.enforced.clone();
+            shadow.data.verify = by_policy(shadow.data.verify.value.clone());
+            shadow.data.verify.value.spf.on_soft_fail = action;
+            shadow.data.verify.value.dkim.max_signatures = 1;
+            rule.shadow = Some(shadow);
+            rules.push(rule);
+        }
+        for rule in &mut rules {
+            rule.matches = vec![LocalPartMatch::Prefix(rule.name.clone())];
+        }
+        snapshot.config.routes[0].rules = rules;
+    })
+    .await;
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@soft.test>", "250 ").await;
+    for recipient in ["relaxed", "tagged", "strict", "strict-too"] {
+        client
+            .talk(&format!("RCPT TO:<{recipient}@acme.test>"), "250 ")
+            .await;
+    }
+    client.talk("DATA", "354 ").await;
+    client
+        .send("From: <ann@soft.test>\r\n\r\nHello\r\n.\r\n")
+        .await;
+    client.expect("250 ").await;
+    assert_eq!(world.backend.mails()[0].to.len(), 4);
+    let record = world.records.transaction(0).await;
+    let spf = record.checks.iter().find(|check| check.check == "spf");
+    let spf = spf.unwrap();
+    // The record shows the most severe; each set of policies counts once.
+    assert_eq!((spf.action, spf.shadow), ("Accept", Some("Reject")));
+    for shadow in ["Tag", "Reject"] {
+        let metric =
+            format!(r#"postern_shadow_total{{check="spf",enforced="Accept",shadow="{shadow}"}} 1"#);
+        assert_eq!(world.metric(&metric).as_deref(), Some(metric.as_str()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

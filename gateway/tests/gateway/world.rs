@@ -143,6 +143,24 @@ impl World {
         self.gateway.apply(self.snapshot.clone()).unwrap();
     }
 
+    /// Waits until so many octets of messages have come.
+    pub(crate) async fn until_held(&self, octets: usize) {
+        let name = "postern_message_memory_used ";
+        let held = async {
+            loop {
+                let line = self.metric(name).expect("no such metric");
+                let used: f64 = line.trim_start_matches(name).parse().unwrap();
+                if used >= octets as f64 {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), held)
+            .await
+            .expect("the octets never came");
+    }
+
     /// A metric's line of `/metrics`, by its beginning.
     pub(crate) fn metric(&self, start: &str) -> Option<String> {
         let text = self.gateway.metrics().text().unwrap();
@@ -305,7 +323,8 @@ pub(crate) fn recipient_policy() -> RecipientPolicy {
     }
 }
 
-fn service(address: SocketAddr) -> postern_config::Backend {
+/// A Service in clear at the address.
+pub(crate) fn service(address: SocketAddr) -> postern_config::Backend {
     postern_config::Backend {
         display: format!("service acme/mailstore:{}", address.port()),
         target: Target::Addresses {

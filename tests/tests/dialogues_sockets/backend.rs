@@ -155,7 +155,11 @@ impl Served {
             Event::Body(octets) => self.body.extend_from_slice(&octets),
             Event::Message(_) => session.message(self.decide()),
             Event::Reset(_) => self.forget(),
-            Event::RcptGroup | Event::Send(_) | Event::StartTls | Event::Close(_) => {}
+            Event::MailRefused(_)
+            | Event::RcptGroup
+            | Event::Send(_)
+            | Event::StartTls
+            | Event::Close(_) => {}
         }
     }
 

@@ -106,6 +106,7 @@ fn objects(ports: &[Port], dns: SocketAddr) -> String {
         .collect();
     let gateway = json!({
         "hostname": HOSTNAME,
+        "postmaster": "postmaster@acme.test",
         "resolver": {"nameservers": [dns.to_string()]},
         "listeners": listeners,
     });

@@ -2,6 +2,7 @@
 //!
 //! Transient and permanent ones are different types, so that "reject with 4yz" cannot be written.
 
+use super::Reply;
 use std::fmt;
 
 /// An enhanced status code (RFC 3463 §2) without its class: `subject.detail`.
@@ -145,6 +146,21 @@ impl Refusal {
             enhanced,
             text: text.into(),
         })
+    }
+
+    /// The message is larger than is taken (RFC 1870 §6.1), in the session's own words.
+    #[must_use]
+    pub fn message_too_large() -> Self {
+        let text = Reply::MESSAGE_TOO_LARGE.words().to_owned();
+        Self::permanent(PermanentCode::ExceededStorage, Enhanced(3, 4), text)
+    }
+
+    /// More recipients than one transaction takes (RFC 5321 §4.5.3.1.10), in the session's own
+    /// words.
+    #[must_use]
+    pub fn too_many_recipients() -> Self {
+        let text = Reply::TOO_MANY_RECIPIENTS.words().to_owned();
+        Self::transient(TransientCode::InsufficientStorage, Enhanced(5, 3), text)
     }
 
     /// The basic code, three digits.

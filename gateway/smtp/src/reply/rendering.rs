@@ -15,8 +15,8 @@ pub(super) const MAX_LINES: usize = 16;
 /// One reply, ready to be rendered (RFC 5321 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
-    pub(super) code: u16,
-    pub(super) enhanced: Option<Enhanced>,
+    pub(crate) code: u16,
+    pub(crate) enhanced: Option<Enhanced>,
     pub(super) text: Text,
 }
 
@@ -84,6 +84,14 @@ impl Reply {
                 text,
             )),
             _ => None,
+        }
+    }
+
+    /// Its flowing text; empty for one of fixed lines.
+    pub(crate) fn words(&self) -> &str {
+        match &self.text {
+            Text::Flowing(text) => text,
+            Text::Lines(_) => "",
         }
     }
 

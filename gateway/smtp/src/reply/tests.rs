@@ -57,6 +57,15 @@ fn catalogue() -> Vec<Reply> {
     ]
 }
 
+/// What is refused by the session and by those who decide for it reads the same.
+#[test]
+fn one_reply_has_one_wording() {
+    let large = Reply::from(&Refusal::message_too_large());
+    assert_eq!(render(&large), render(&Reply::MESSAGE_TOO_LARGE));
+    let many = Reply::from(&Refusal::too_many_recipients());
+    assert_eq!(render(&many), render(&Reply::TOO_MANY_RECIPIENTS));
+}
+
 /// RFC 2034 §4: the class of the enhanced code is the first digit of the code.
 #[test]
 fn every_reply_is_one_line_with_both_codes() {

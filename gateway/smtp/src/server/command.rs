@@ -173,6 +173,12 @@ impl Command {
         Ok(mail)
     }
 
+    /// The reverse-path of a MAIL that is refused, where it can be read.
+    pub(super) fn reverse_path(&self) -> Option<ReversePath> {
+        let path = behind_keyword(&self.argument, "FROM").ok()?;
+        address::reverse_path(path).ok().map(|(path, _)| path)
+    }
+
     /// The argument of RCPT (RFC 5321 §4.1.1.3); no parameter is offered.
     pub(super) fn rcpt(&self, smtputf8: bool) -> Result<ForwardPath, Reply> {
         let path = behind_keyword(&self.argument, "TO").map_err(|missing| match missing {

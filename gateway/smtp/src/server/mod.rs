@@ -20,7 +20,7 @@ mod session;
 pub use session::{Accepted, DataState, Session, State};
 
 use crate::address::{ClientName, ForwardPath, ReversePath};
-use crate::reply::Refusal;
+use crate::reply::{Enhanced, Refusal, Reply};
 use bytes::Bytes;
 
 /// What the listener offers: fixed for a session, save where [`Transaction`] says otherwise.
@@ -97,6 +97,33 @@ pub struct Mail {
     pub smtputf8: bool,
 }
 
+/// A MAIL that the session refused itself, for those who record what is refused: malformed, with a
+/// parameter that is not offered, or before the STARTTLS that is required. (MAIL out of order, 503,
+/// asks for no transaction.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedMail {
+    /// The reverse-path, where it can be read.
+    pub reverse_path: Option<ReversePath>,
+    /// The code of the reply, three digits.
+    pub code: u16,
+    /// Its enhanced code (RFC 3463): class, subject, detail.
+    pub enhanced: (u16, u16, u16),
+    /// Its text.
+    pub text: String,
+}
+
+impl RefusedMail {
+    fn new(reverse_path: Option<ReversePath>, reply: &Reply) -> Self {
+        let Enhanced(subject, detail) = reply.enhanced.unwrap_or(Enhanced(0, 0));
+        Self {
+            reverse_path,
+            code: reply.code,
+            enhanced: (reply.code / 100, subject, detail),
+            text: reply.words().to_owned(),
+        }
+    }
+}
+
 /// One RCPT of the group that came together. Answered by [`Session::rcpt`] with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rcpt {
@@ -136,6 +163,8 @@ pub enum Event {
     Helo(Helo),
     /// A transaction wants to begin. Answer with [`Session::mail`].
     Mail(Mail),
+    /// MAIL was refused already: no transaction begins, and nothing is to be answered.
+    MailRefused(RefusedMail),
     /// A recipient. Several may come before the first is answered (a pipelined group); answer each
     /// with [`Session::rcpt`], in any order. Replies leave in the order of the commands.
     Rcpt(Rcpt),

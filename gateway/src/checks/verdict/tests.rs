@@ -80,7 +80,7 @@ fn the_shadow_is_kept_only_where_it_differs() {
     let record = judged.record();
     assert_eq!((record.action, record.shadow), ("Accept", Some("Reject")));
     let same = verify((soft(), &ours), Some((soft(), &ours)));
-    assert_eq!(same.shadow, None);
+    assert_eq!(same.shadows, []);
 }
 
 #[test]

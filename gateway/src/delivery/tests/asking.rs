@@ -303,9 +303,11 @@ async fn a_backend_that_failed_is_avoided_for_a_while() {
     };
     let first = choose();
     assert_eq!(&**first.backend().id(), "dead");
-    let mut leg = session(&deliveries);
-    let ask = VerifyRecipients::Ask;
-    let asked = leg.ask(&first, &envelope(), &[mailbox(A)], ask).await;
+    let leg = session(&deliveries);
+    let (ask, deadline) = (VerifyRecipients::Ask, leg.ask_deadline());
+    let asked = leg
+        .ask(&first, &envelope(), &[mailbox(A)], ask, deadline)
+        .await;
     assert_eq!(codes(asked.answers[0].as_ref().unwrap_err()), "451 4.4.1");
     assert_eq!(&**choose().backend().id(), "alive");
 }

@@ -211,9 +211,10 @@ async fn a_ca_that_cannot_be_used_defers_the_mail_of_its_backend_only() {
     let other = Choices::default()
         .destination(&world.backends, (0, 1), &rule, &mailbox(A))
         .unwrap();
+    let (ask, deadline) = (VerifyRecipients::Ask, world.leg.ask_deadline());
     let asked = world
         .leg
-        .ask(&other, &envelope(), &[mailbox(A)], VerifyRecipients::Ask)
+        .ask(&other, &envelope(), &[mailbox(A)], ask, deadline)
         .await;
     assert_eq!(asked.answers, [Ok(())]);
 }

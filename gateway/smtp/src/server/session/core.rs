@@ -7,7 +7,7 @@ use crate::reply::{Refusal, Reply};
 use crate::server::command::{BadChunk, Chunk, Command, Verb};
 use crate::server::input::{Input, Line};
 use crate::server::replies::{Effect, Replies};
-use crate::server::{CloseReason, Event, Settings, StartTls};
+use crate::server::{CloseReason, Event, RefusedMail, Settings, StartTls};
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 
@@ -240,6 +240,10 @@ impl Core {
             Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Quit
         );
         if self.settings.starttls == StartTls::Required && !before_tls {
+            if command.verb == Verb::Mail {
+                let refused = RefusedMail::new(command.reverse_path(), &Reply::STARTTLS_FIRST);
+                self.events.push_back(Event::MailRefused(refused));
+            }
             self.refuse(&command, Reply::STARTTLS_FIRST, Effect::Fault);
             return Read::Answered;
         }

@@ -1,13 +1,14 @@
 //! Stage 3, MAIL: a transaction is asked for (RFC 5321 §4.1.1.2).
 //!
-//! In: MAIL. Out: [`Event::Mail`] and, once it is answered, the stage RCPT.
+//! In: MAIL. Out: [`Event::Mail`] and, once it is answered, the stage RCPT; or
+//! [`Event::MailRefused`].
 
 use super::core::{Core, Hold, Read};
 use super::{Rcpt, Stage, helo};
 use crate::reply::{Refusal, Reply};
 use crate::server::command::{Command, Verb};
 use crate::server::replies::Effect;
-use crate::server::{Event, Transaction};
+use crate::server::{Event, RefusedMail, Transaction};
 
 /// Named, and no transaction is open.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ impl Mail {
         let mail = match command.mail() {
             Ok(mail) => mail,
             Err(reply) => {
+                let refused = RefusedMail::new(command.reverse_path(), &reply);
+                core.events.push_back(Event::MailRefused(refused));
                 core.fault(reply);
                 return Stage::Mail(Self::Waiting { refused: true });
             }
@@ -73,11 +76,6 @@ impl Mail {
             size: mail.size,
             smtputf8: mail.smtputf8,
         };
-        // RFC 1870 §4: an advertised SIZE of 0 means no fixed limit.
-        if core.settings.size > 0 && declared.exceeds(core.settings.size) {
-            core.say(Reply::MESSAGE_TOO_LARGE);
-            return Stage::Mail(Self::Waiting { refused: true });
-        }
         core.events.push_back(Event::Mail(mail));
         Stage::Mail(Self::Asked { declared })
     }
@@ -88,8 +86,11 @@ impl Mail {
         answer: Result<Transaction, Refusal>,
     ) -> Stage {
         match answer {
-            // RFC 1870 §6.1.
-            Ok(transaction) if declared.exceeds(transaction.size) => {
+            // RFC 1870 §6.1. An advertised SIZE of 0 means no fixed limit (§4).
+            Ok(transaction)
+                if declared.exceeds(transaction.size)
+                    || (core.settings.size > 0 && declared.exceeds(core.settings.size)) =>
+            {
                 core.events
                     .push_back(Event::Reset(Reply::MESSAGE_TOO_LARGE.refused()));
                 core.say(Reply::MESSAGE_TOO_LARGE);
