@@ -173,16 +173,16 @@ fn is_dot_atom(text: &str) -> bool {
         .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// RFC 6376 §3.5 `domain-name`: sub-domains of letters, digits and inner hyphens.
+/// RFC 6376 §3.5 `domain-name`: two or more sub-domains of letters, digits and inner hyphens.
 fn is_domain(text: &str) -> bool {
-    text.split('.').all(|label| {
+    let is_sub_domain = |label: &str| {
+        let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
-    })
+            && label.bytes().all(is_plain)
+    };
+    text.contains('.') && text.split('.').all(is_sub_domain)
 }
 
 /// Text that is folded between words.
