@@ -17,6 +17,7 @@ use mail_auth::common::crypto::{RsaKey, Sha256};
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::DkimSigner;
 use postern_verify::authentication_results::{Header, Method, strip_own};
+use postern_verify::signer::Signer;
 use postern_verify::zone::{Server, Zone};
 use postern_verify::{
     BodyHashes, HickoryResolver, KeyCache, Message, Resolve, arc, dkim, dmarc, from, spf,
@@ -31,6 +32,10 @@ const NOW: u64 = 1_800_000_000;
 struct Corpus {
     zone: String,
     message: String,
+    /// The message in the longest chain of seals.
+    chain: String,
+    /// The key of `big._domainkey.example.test`.
+    big: Signer,
 }
 
 fn main() {
@@ -46,7 +51,7 @@ fn main() {
             corpus.message.len()
         );
         steps(&zone, &corpus.message).await;
-        println!("hostile messages (milliseconds)");
+        println!("hostile messages; each at most 20 ms of CPU");
         hostile(&zone, &corpus).await;
         cached(&corpus).await;
     });
@@ -145,57 +150,95 @@ fn micros(elapsed: Duration, rounds: u32) -> f64 {
     elapsed.as_secs_f64() * 1e6 / f64::from(rounds)
 }
 
+/// What one hostile message costs at most: the best of several runs, since all of it is this
+/// thread's time. The first run fetches and parses the keys, as with a mail that nobody sent before.
 async fn hostile(zone: &Zone, corpus: &Corpus) {
     let (signature, _) = corpus
         .message
         .split_once("\r\nReceived:")
         .expect("a signed message");
     let signed = |count| {
-        format!(
-            "{}{}",
-            format!("{signature}\r\n").repeat(count),
-            corpus.message
-        )
+        let signatures = format!("{signature}\r\n").repeat(count);
+        format!("{signatures}{}", corpus.message)
     };
     let fields = |count| format!("{}{}", "X-Field: value\r\n".repeat(count), corpus.message);
-    let mut chain = String::new();
-    for number in 1..=50 {
-        let tags = format!("i={number}; a=rsa-sha256; d=example.test; s=s");
-        let value = signature.split_once("b=").expect("b=").1;
-        let _ = write!(
-            chain,
-            "ARC-Seal: {tags}; cv={}; b={value}\r\nARC-Message-Signature: {tags}; h=from; \
-             bh=AA==; b=AA==\r\nARC-Authentication-Results: i={number}; x; none\r\n",
-            if number == 1 { "none" } else { "pass" }
-        );
-    }
+    let large = format!("X-Field: {}\r\n", "a  b ".repeat(18_000));
+    let names = "x-field:".repeat(10);
+    let eight = format!("{}{}", large.repeat(10), corpus.message);
+    let eight = (0..8).fold(eight, |raw, _| {
+        let tags = "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.test; s=big";
+        corpus
+            .big
+            .dkim(&raw, "DKIM-Signature", &format!("{tags}; h={names}from"))
+    });
+    let comments = format!("From: {}", "(c)".repeat(10_000));
     for (what, raw) in [
-        ("900 signatures", signed(900)),
-        ("9,000 header fields", fields(9_000)),
-        ("50 ARC sets", format!("{chain}{}", corpus.message)),
-        ("a From of 10,000 comments", {
-            let comments = "(c)".repeat(10_000);
-            corpus
-                .message
-                .replacen("From: ", &format!("From: {comments}"), 1)
-        }),
+        ("1,000 signatures", signed(1_000)),
+        ("10,000 header fields", fields(9_980)),
+        ("8 signatures of 4,096 bits over 900 kB of header", eight),
+        ("50 ARC sets, 100 keys of 4,096 bits", corpus.chain.clone()),
+        (
+            "a From of 10,000 comments",
+            corpus.message.replacen("From: ", &comments, 1),
+        ),
     ] {
-        let keys = KeyCache::new(1_000);
-        whole(zone, &keys, &raw).await;
-        let started = Instant::now();
-        whole(zone, &keys, &raw).await;
-        println!("{:>9.2} ms  {what}", started.elapsed().as_secs_f64() * 1e3);
+        let mut best = Duration::MAX;
+        let mut asked = 0;
+        for _ in 0..5 {
+            let keys = KeyCache::new(1_000);
+            let before = zone.asked();
+            let started = Instant::now();
+            whole(zone, &keys, &raw).await;
+            best = best.min(started.elapsed());
+            asked = zone.asked() - before;
+        }
+        row(best, asked, what);
     }
     let client = "192.0.2.1".parse().unwrap();
     let path = Some(("a", "tree.test"));
-    let request = spf::Request::mail_from(client, "h.test", path, "mx.test", NOW);
-    let started = Instant::now();
-    let outcome = spf::check_host(zone, &request).await;
-    let elapsed = started.elapsed().as_secs_f64() * 1e3;
-    println!(
-        "{elapsed:>9.2} ms  SPF of ten mx with ten hosts each: {}",
-        outcome.result
+    let request = spf::Request::mail_from(client, "helo.test", path, "mx.test", NOW);
+    let mut best = Duration::MAX;
+    let mut asked = 0;
+    for _ in 0..5 {
+        let before = zone.asked();
+        let started = Instant::now();
+        black_box(spf::check_identities(zone, zone, &request).await);
+        best = best.min(started.elapsed());
+        asked = zone.asked() - before;
+    }
+    row(
+        best,
+        asked,
+        "SPF of ten mx with ten hosts each, for MAIL FROM and HELO",
     );
+}
+
+fn row(took: Duration, asked: u32, what: &str) {
+    let took = took.as_secs_f64() * 1e3;
+    println!("{took:>9.2} ms {asked:>4} questions  {what}");
+}
+
+/// A chain of 50 sets that passes, each field with a key of its own.
+fn chain(signer: &Signer, zone: &mut String, message: &str) -> String {
+    let mut raw = message.to_owned();
+    for instance in 1..=50 {
+        for owner in ["a", "m"] {
+            // The texts differ, so that none is found parsed.
+            let record = format!("n={owner}{instance}; {}", signer.record());
+            let _ = writeln!(zone, "s._domainkey.{owner}{instance}.test TXT \"{record}\"");
+        }
+        let cv = if instance == 1 { "none" } else { "pass" };
+        let tags = format!("i={instance}; a=rsa-sha256; s=s");
+        raw = format!("ARC-Authentication-Results: i={instance}; x; none\r\n{raw}");
+        let signed = format!("{tags}; d=m{instance}.test; c=relaxed/relaxed; h=from:to:subject");
+        raw = signer.dkim(&raw, "ARC-Message-Signature", &signed);
+        raw = signer.seal(
+            &raw,
+            instance,
+            &format!("{tags}; d=a{instance}.test; cv={cv}"),
+        );
+    }
+    raw
 }
 
 fn corpus() -> Corpus {
@@ -217,6 +260,7 @@ fn corpus() -> Corpus {
         }
     }
     let _ = writeln!(zone, "tree.test TXT \"{tree} -all\"");
+    let _ = writeln!(zone, "helo.test TXT \"{tree} -all\"");
     let mut message = String::new();
     for hop in 0..4 {
         let _ = write!(
@@ -235,9 +279,14 @@ fn corpus() -> Corpus {
         message
             .push_str("Some words of a text that is as long as the mails of the corpus are.\r\n");
     }
+    let message = sign(&pair, &message);
+    let big = Signer::rsa_4096();
+    let _ = writeln!(zone, "big._domainkey.example.test TXT \"{}\"", big.record());
     Corpus {
+        chain: chain(&big, &mut zone, &message),
         zone,
-        message: sign(&pair, &message),
+        message,
+        big,
     }
 }
 

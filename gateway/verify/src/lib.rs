@@ -16,6 +16,10 @@
 //!              -> dmarc::evaluate -> authentication_results
 //! ```
 
+// Files that tests of other crates share name the crate from outside.
+#[cfg(test)]
+extern crate self as postern_verify;
+
 pub mod arc;
 pub mod authentication_results;
 pub mod dkim;
@@ -25,8 +29,8 @@ pub mod iprev;
 pub mod message;
 pub mod name;
 pub mod resolve;
-#[cfg(test)]
-mod signer;
+#[cfg(any(test, feature = "testing"))]
+pub mod signer;
 pub mod spf;
 mod tags;
 #[cfg(any(test, feature = "testing"))]

@@ -210,3 +210,35 @@ async fn a_broken_chain_costs_one_question() {
     let outcome = verify(&zone, &KeyCache::new(100), &message).await;
     assert_eq!((outcome.result, zone.asked()), (ArcResult::Fail, 1));
 }
+
+#[tokio::test]
+async fn the_worst_chain_asks_for_a_hundred_keys() {
+    let mut records = String::new();
+    let mut raw = MESSAGE.to_owned();
+    for instance in 1..=50 {
+        let signer = Signer::new(instance);
+        for name in ["a", "m"] {
+            let record = signer.record();
+            records += &format!("s._domainkey.{name}{instance}.test TXT \"{record}\"\n");
+        }
+        let cv = if instance == 1 { "none" } else { "pass" };
+        let base = format!("ARC-Authentication-Results: i={instance}; x; none\r\n{raw}");
+        let tags = format!("i={instance}; a=ed25519-sha256; s=s");
+        let signed = signer.dkim(
+            &base,
+            "ARC-Message-Signature",
+            &format!("{tags}; d=m{instance}.test; c=relaxed/relaxed; h=from"),
+        );
+        let seal = format!("{tags}; d=a{instance}.test; cv={cv}");
+        raw = signer.seal(&signed, usize::from(instance), &seal);
+    }
+    let zone = Zone::parse(&records).unwrap();
+    let message = Message::parse(raw.as_bytes()).unwrap();
+    let outcome = verify(&zone, &KeyCache::new(100), &message).await;
+    assert_eq!(
+        (outcome.result, outcome.oldest_pass, zone.asked()),
+        (ArcResult::Pass, Some(0), 100),
+        "{:?}",
+        outcome.problem
+    );
+}

@@ -24,7 +24,7 @@ pub use key::{Key, KeyCache, KeyProblem};
 pub use signature::{Signature, SignatureProblem};
 pub use verify::{Signatures, verify};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use header::canonicalize_signed;
 pub(crate) use header::{LineEnd, canonicalize, canonicalize_own};
 pub(crate) use signature::{SignatureKind, Signer};

@@ -498,6 +498,118 @@ async fn one_body_many_lengths_cost_one_pass_and_few_questions() {
     assert_eq!(zone.asked(), 1);
 }
 
+#[tokio::test]
+async fn a_thousand_signatures_ask_for_eight_keys() {
+    let signed = sign(TAGS);
+    let (field, _) = signed.split_once("\r\nFrom:").unwrap();
+    let others = (0..999).map(|n| {
+        let domain = format!("d=other{n}.test");
+        field.replace("d=example.test", &domain) + "\r\n"
+    });
+    let raw = others.collect::<String>() + &signed;
+    let zone = Zone::parse(&zone()).unwrap();
+    let message = Message::parse(raw.as_bytes()).unwrap();
+    let author = crate::from::author(&message);
+    let keys = KeyCache::new(10);
+    let outcome = verify(&zone, &keys, &message, author.domain(), &Options::new(NOW)).await;
+    assert_eq!(zone.asked(), 8);
+    assert_eq!((outcome.signatures.len(), outcome.untried), (8, 992));
+    assert_eq!(
+        outcome.best(),
+        DkimResult::Pass,
+        "the aligned one is among them"
+    );
+}
+
+#[tokio::test]
+async fn a_signature_does_not_sign_itself() {
+    let first = sign(TAGS);
+    // Oversigned: the first signature, and that there is no second.
+    let tags = TAGS.replace("h=from:to", "h=from:dkim-signature:dkim-signature");
+    let second = Signer::new(1).dkim(&first, "DKIM-Signature", &tags);
+    let outcome = verify_in(&zone(), &second, &Options::new(NOW)).await;
+    let results: Vec<_> = outcome.signatures.iter().map(|s| s.result).collect();
+    assert_eq!(results, [DkimResult::Pass, DkimResult::Pass], "{outcome:?}");
+    let third = Signer::new(1).dkim(&second, "DKIM-Signature", TAGS);
+    let outcome = verify_in(&zone(), &third, &Options::new(NOW)).await;
+    assert_eq!(outcome.signatures[1].result, DkimResult::Fail);
+}
+
+#[tokio::test]
+async fn a_failure_of_somebody_who_is_testing_says_so() {
+    let testing = zone().replace("k=ed25519", "t=y:s; k=ed25519");
+    for (change, to) in [("Hello", "Hallo"), ("To: b@", "To: c@")] {
+        let raw = sign(TAGS).replacen(change, to, 1);
+        let outcome = verify_in(&testing, &raw, &Options::new(NOW)).await;
+        let signature = &outcome.signatures[0];
+        assert_eq!(
+            (signature.result, signature.testing),
+            (DkimResult::Fail, true)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_can_never_pass_waits_for_no_key() {
+    let raw = sign(TAGS).replacen("Hello", "Hallo", 1);
+    for (zone, result) in [
+        ("s._domainkey.example.test SERVFAIL", DkimResult::Fail),
+        // RFC 6376 §6.1.2 comes before §6.1.3.
+        (
+            "s._domainkey.example.test TXT \"p=\"",
+            DkimResult::PermError,
+        ),
+    ] {
+        let outcome = verify_in(zone, &raw, &Options::new(NOW)).await;
+        assert_eq!(outcome.signatures[0].result, result, "{zone}");
+    }
+}
+
+#[tokio::test]
+async fn domains_and_selectors_are_host_names() {
+    for (tags, reason) in [
+        ("d=test; s=s", "d= is malformed"),
+        ("d=example.test.; s=s", "d= is malformed"),
+        ("d=exa mple.test; s=s", "d= is malformed"),
+        ("d=-a.test; s=s", "d= is malformed"),
+        ("d=a@b.test; s=s", "d= is malformed"),
+        ("d=example.test; s=a b", "s= is malformed"),
+        ("d=example.test; s=a..b", "s= is malformed"),
+        ("d=example.test; s=*", "s= is malformed"),
+    ] {
+        let field = format!("v=1; a=ed25519-sha256; h=from; {tags}; bh=AA==; b=AA==");
+        let outcome = check(&format!("DKIM-Signature: {field}\r\n{MESSAGE}")).await;
+        assert_eq!(
+            (outcome.result, outcome.reason.as_deref()),
+            (DkimResult::Neutral, Some(reason)),
+            "{tags}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn eight_bit_header_fields_are_signed_as_they_are() {
+    let raw = "Subject: \u{fc}\u{1f600}  x \r\n".to_owned() + MESSAGE;
+    let tags = TAGS.replace("h=from:to", "h=from:subject:subject");
+    for tags in [tags.clone(), tags.replace("relaxed/relaxed", "simple")] {
+        let signed = Signer::new(1).dkim(&raw, "DKIM-Signature", &tags);
+        assert_eq!(check(&signed).await.result, DkimResult::Pass, "{tags}");
+    }
+    // Not UTF-8 at all.
+    let signed = Signer::new(1).dkim(&raw, "DKIM-Signature", &tags);
+    let latin = signed.into_bytes();
+    let at = latin
+        .windows(2)
+        .position(|two| two == "\u{fc}".as_bytes())
+        .unwrap();
+    let latin = [&latin[..at], b"\xfc", &latin[at + 2..]].concat();
+    let message = Message::parse(&latin).unwrap();
+    let zone = Zone::parse(&zone()).unwrap();
+    let keys = KeyCache::new(10);
+    let outcome = verify(&zone, &keys, &message, None, &Options::new(NOW)).await;
+    assert_eq!(outcome.best(), DkimResult::Fail);
+}
+
 proptest::proptest! {
     #[test]
     fn any_field_is_read_or_refused(value in "[a-z0-9=;: @/.\r\n\t-]{0,120}") {
