@@ -49,6 +49,25 @@ bench: toolchain ## Measures mails per second, latency, CPU and memory, as one t
 	cargo build $(locked) --release --package postern --bin postern
 	cargo run $(locked) --release --package postern-tests --bin bench -- $(BENCH)
 
+# Each target runs for FUZZ_SECONDS on what it found before and on the seeds in fuzz/corpus. Nothing
+# else uses the nightly toolchain. Without a sanitizer: `unsafe` is forbidden in what is fuzzed, and
+# what is sought, panics, broken promises, time and memory, shows without one, at more runs a second.
+fuzz_targets = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+FUZZ ?= $(fuzz_targets)
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: toolchain nightly ## Fuzzes every parser for FUZZ_SECONDS (60) each, or those in FUZZ
+	@$(install) cargo-fuzz
+	@export PATH="$$(dirname "$$($(install) path cargo-fuzz)"):$$PATH"; \
+	for target in $(FUZZ); do \
+	  printf '==> fuzzing %s for %s s\n' "$$target" '$(FUZZ_SECONDS)' >&2; \
+	  mkdir -p "$(cache)/fuzz/corpus/$$target"; \
+	  cargo +nightly fuzz run --fuzz-dir fuzz --target-dir '$(cache)/fuzz/target' --sanitizer none \
+	    "$$target" "$(cache)/fuzz/corpus/$$target" "fuzz/corpus/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1; \
+	done
+
 .PHONY: crds
 crds: toolchain ## Writes the chart's CustomResourceDefinitions anew, from the Rust types
 	UPDATE=1 cargo test $(locked) --package postern-crds --test chart
@@ -66,6 +85,7 @@ list-checks:
 .PHONY: check-fmt
 check-fmt: toolchain
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check fuzz/src/lib.rs fuzz/targets/*.rs
 
 .PHONY: check-clippy
 check-clippy: toolchain
@@ -95,6 +115,15 @@ toolchain:
 	@command -v cargo >/dev/null || { \
 	  echo 'Rust is missing. Install rustup from https://rustup.rs; rust-toolchain.toml then names the version.' >&2; \
 	  exit 1; }
+
+.PHONY: nightly
+nightly:
+	@rustup toolchain list 2>/dev/null | grep -q '^nightly' || { \
+	  echo '==> the nightly toolchain is missing, and cargo-fuzz needs it: rustup installs it' >&2; \
+	  rustup toolchain install nightly --profile minimal || { \
+	    echo 'It cannot be installed. Run: rustup toolchain install nightly --profile minimal' >&2; exit 1; }; }
+	@command -v c++ >/dev/null || { \
+	  echo 'A C++ compiler is missing; libFuzzer is built with it. Run: apt-get install --yes g++' >&2; exit 1; }
 
 .PHONY: neighbours
 neighbours:
