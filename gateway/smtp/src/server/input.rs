@@ -135,8 +135,12 @@ impl Input {
     }
 }
 
-/// A handshake record of TLS (RFC 8446 §5.1), or the hello of SSL 2.0 (RFC 6101 appendix E). No
-/// command begins so.
+/// A handshake record of TLS (RFC 8446 §5.1), or the hello of SSL 2.0 (RFC 6101 appendix E), whose
+/// second octet is its length. No command begins so.
 const fn is_tls(line: &[u8]) -> bool {
-    matches!(line, [0x16, 3, ..] | [0x80..=0xff, _, 1, ..])
+    match line {
+        [0x16, 3, ..] => true,
+        [0x80..=0xff, length, 1, ..] => *length != b'\n',
+        _ => false,
+    }
 }
