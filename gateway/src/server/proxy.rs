@@ -192,5 +192,7 @@ where
     }))
 }
 
+// Named, because the fuzz target takes this file from elsewhere.
 #[cfg(test)]
+#[path = "proxy/tests.rs"]
 mod tests;
