@@ -83,6 +83,8 @@ impl Connection {
         let put = |question| put(leg, &envelope, question, deadline);
         let mut asking: FuturesUnordered<_> = questions.by_ref().take(AT_ONCE).map(put).collect();
         let mut flush = pin!(sleep(FLUSH));
+        // Beside the questions: a client that does not read must not keep a backend's places.
+        let (mut idle, mut sending) = (Some(stream), FuturesUnordered::new());
         // Too many faults among the answers end the session: nobody waits for the others then.
         while smtp.state() != State::Closed {
             tokio::select! {
@@ -98,11 +100,21 @@ impl Connection {
                     turns.admit(transaction, smtp);
                     break;
                 }
+                Some((stream, sent)) = sending.next() => {
+                    sent?;
+                    idle = Some(stream);
+                }
                 () = &mut flush => {
-                    send_ready(smtp, stream, later, clock.command()).await?;
                     flush.as_mut().reset(Instant::now() + FLUSH);
+                    if let Some(stream) = idle.take() {
+                        sending.push(send(stream, ready(smtp, later), clock.command()));
+                    }
                 }
             }
+        }
+        drop(asking);
+        while let Some((_, sent)) = sending.next().await {
+            sent?;
         }
         Ok(turns.again)
     }
@@ -154,26 +166,31 @@ async fn put(
     (places, asked)
 }
 
-/// Sends the replies that need not wait. What else comes of it is kept for later.
-async fn send_ready(
-    smtp: &mut smtp::Session,
-    stream: &mut Stream,
-    later: &mut VecDeque<Event>,
-    limit: Duration,
-) -> Result<(), End> {
+/// The replies that need not wait. What else comes of it is kept for later.
+fn ready(smtp: &mut smtp::Session, later: &mut VecDeque<Event>) -> Vec<u8> {
     smtp.flush();
+    let mut replies = Vec::new();
     while let Some(event) = smtp.poll() {
-        let Event::Send(octets) = event else {
-            later.push_back(event);
-            continue;
-        };
-        match timeout(limit, stream.send(&octets)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(End::ClientGone),
-            Err(_) => return Err(End::Timeout),
+        match event {
+            Event::Send(octets) => replies.extend_from_slice(&octets),
+            other => later.push_back(other),
         }
     }
-    Ok(())
+    replies
+}
+
+/// Sends replies, and gives the stream back.
+async fn send(
+    stream: &mut Stream,
+    octets: Vec<u8>,
+    limit: Duration,
+) -> (&mut Stream, Result<(), End>) {
+    let sent = match timeout(limit, stream.send(&octets)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::ClientGone),
+        Err(_) => Err(End::Timeout),
+    };
+    (stream, sent)
 }
 
 impl Turns {
@@ -212,17 +229,16 @@ impl Turns {
     /// Everybody whose turn it is gets a reply, or another chance.
     fn admit(&mut self, transaction: &mut Transaction, smtp: &mut smtp::Session) {
         while let Some((_, Some(_))) = self.waiting.front() {
-            let Some((candidate, Some(answer))) = self.waiting.pop_front() else {
+            let Some((mut candidate, Some(answer))) = self.waiting.pop_front() else {
                 return;
             };
             self.over += 1;
-            let candidate = match transaction.rejoining(candidate, &answer) {
-                Ok(elsewhere) => {
-                    self.again.push(elsewhere);
-                    continue;
-                }
-                Err(candidate) => candidate,
-            };
+            let elsewhere = answer.is_ok().then(|| transaction.joining(&candidate));
+            if let Some(destination) = elsewhere.flatten() {
+                candidate.destination = destination;
+                self.again.push(candidate);
+                continue;
+            }
             let answer = answer.and_then(|()| transaction.admit(&candidate));
             if let Err(refusal) = &answer {
                 let address = candidate.mailbox.to_string();

@@ -112,35 +112,19 @@ impl Transaction {
         })
     }
 
-    /// The candidate with the transaction's own destination in place of the one that was chosen for
-    /// it, if that took it and its rule leads to either: at its own it would need a transaction of
-    /// its own (452 4.5.3). Else the candidate as it was.
-    pub(super) fn rejoining(
-        &mut self,
-        candidate: Candidate,
-        answer: &Result<(), Refusal>,
-    ) -> Result<Candidate, Candidate> {
-        let Some(key) = self.key.as_ref().filter(|_| answer.is_ok()) else {
-            return Err(candidate);
-        };
-        let joins = key.data_policy == candidate.data_policy
+    /// The transaction's own destination for a candidate whose rule leads there as well as to the
+    /// other one that was chosen for it: there it would need a transaction of its own (452 4.5.3).
+    pub(super) fn joining(&mut self, candidate: &Candidate) -> Option<Destination> {
+        let key = self.key.as_ref()?;
+        let may = key.data_policy == candidate.data_policy
             && key.backend != candidate.destination.key()
             && !key.destination.backend().takes_one_recipient();
-        let Some(found) = self.runtime.rule(candidate.rule).filter(|_| joins) else {
-            return Err(candidate);
-        };
+        let found = self.runtime.rule(candidate.rule).filter(|_| may)?;
         let backends = &self.runtime.backends;
-        let mailbox = &candidate.mailbox;
-        let other = self
+        let chosen = self
             .choices
-            .destination(backends, found.key, found.rule, mailbox);
-        match other {
-            Ok(destination) if destination.key() == key.backend => Ok(Candidate {
-                destination,
-                ..candidate
-            }),
-            Ok(_) | Err(_) => Err(candidate),
-        }
+            .destination(backends, found.key, found.rule, &candidate.mailbox);
+        chosen.ok().filter(|chosen| chosen.key() == key.backend)
     }
 
     /// The limit, and last the transaction's key, of a recipient whom its backend takes.
