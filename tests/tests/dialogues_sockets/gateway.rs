@@ -74,11 +74,13 @@ impl Gateway {
         self.running.program.last_output(5)
     }
 
-    /// Plays a dialogue at the listener that is configured for it.
+    /// Plays a dialogue at the listener that is configured for it. What the client sends without
+    /// waiting is written in `pieces` of so many octets.
     pub(crate) async fn play(
         &self,
         dialogue: &Dialogue,
         configuration: &Configuration,
+        pieces: usize,
     ) -> Result<(), String> {
         let port = self
             .ports
@@ -93,7 +95,9 @@ impl Gateway {
         let stream = TcpStream::connect(port.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         port.backend.arrived.lock().unwrap().clear();
-        Player::new(dialogue, &port.backend, stream).play().await
+        Player::new(dialogue, &port.backend, stream, pieces)
+            .play()
+            .await
     }
 }
 

@@ -18,6 +18,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(crate) struct Player<'a> {
     dialogue: &'a Dialogue,
     backend: &'a Backend,
+    /// The client's octets are written in pieces of so many.
+    pieces: usize,
     /// None only while the handshake has it.
     stream: Option<Box<dyn Stream>>,
     /// What the server has sent and no step has expected yet.
@@ -28,10 +30,16 @@ pub(crate) struct Player<'a> {
 
 impl<'a> Player<'a> {
     /// For a fresh connection.
-    pub(crate) fn new(dialogue: &'a Dialogue, backend: &'a Backend, stream: TcpStream) -> Self {
+    pub(crate) fn new(
+        dialogue: &'a Dialogue,
+        backend: &'a Backend,
+        stream: TcpStream,
+        pieces: usize,
+    ) -> Self {
         Self {
             dialogue,
             backend,
+            pieces,
             stream: Some(Box::new(stream)),
             received: Vec::new(),
             closed: None,
@@ -117,9 +125,13 @@ impl<'a> Player<'a> {
             return Err("the client sends on a closed connection".to_owned());
         }
         let stream = self.stream.as_mut().unwrap();
+        let pieces = octets.chunks(self.pieces);
         let sent = timeout(SOON, async {
-            stream.write_all(octets).await?;
-            stream.flush().await
+            for piece in pieces {
+                stream.write_all(piece).await?;
+                stream.flush().await?;
+            }
+            Ok::<_, std::io::Error>(())
         });
         match sent.await {
             Ok(Ok(())) => Ok(()),
