@@ -49,6 +49,20 @@ const ZONE: &str = r#"
     slow.test      TIMEOUT
 "#;
 
+/// RFC 1035 §3.3.14 wants a string at least: a server sends an empty one.
+#[tokio::test]
+async fn a_text_without_strings_is_empty() {
+    let mut zone = Zone::parse("null.test TXT \"v=spf1 -all\"").unwrap();
+    zone.add(name("null.test"), crate::zone::Record::Txt(vec![]));
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(Arc::new(zone), address).await.unwrap();
+    let texts = resolver(&server, |_| ()).txt(&name("null.test")).await;
+    assert_eq!(
+        *texts.unwrap(),
+        [b"v=spf1 -all".as_slice().into(), [].into()]
+    );
+}
+
 #[tokio::test]
 async fn records_of_every_type() {
     let (_zone, server) = server(ZONE).await;

@@ -1,7 +1,7 @@
 //! `check_host` (RFC 7208 §4): fetch the record, walk its directives, follow `include` and
 //! `redirect`.
 //!
-//! One [`Evaluation`] holds what all records of a check share: the counts of lookups and void
+//! Nothing recurses. One [`Evaluation`] holds what all records of a check share: the counts of lookups and void
 //! lookups (§4.6.4) and the validated names of the client (§5.5).
 
 use super::explain;
@@ -13,7 +13,6 @@ use super::record::{
 use super::{Outcome, Request, SpfResult};
 use crate::name::Name;
 use crate::resolve::{DnsError, Resolve, Temporary};
-use futures::future::BoxFuture;
 use std::net::IpAddr;
 
 /// Terms that may cost lookups (§4.6.4).
@@ -103,6 +102,50 @@ enum Verdict {
     Default,
 }
 
+impl Verdict {
+    fn is_pass(&self) -> bool {
+        match self {
+            Self::Match(matched) => matched.qualifier == Qualifier::Pass,
+            Self::NoRecord | Self::Default => false,
+        }
+    }
+}
+
+/// A record that is being evaluated.
+struct Open {
+    /// As `%{d}` shows it.
+    domain: String,
+    record: Record,
+    /// The directive that is next.
+    next: usize,
+}
+
+impl Open {
+    fn current(&self) -> Option<&Directive> {
+        self.record.directives.get(self.next.checked_sub(1)?)
+    }
+
+    /// The current directive, which is an `include`.
+    fn include_target(&self) -> Option<&MacroString> {
+        match &self.current()?.mechanism {
+            Mechanism::Include(target) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// The current directive matched.
+    fn matched(&self) -> Verdict {
+        self.current().map_or(Verdict::Default, |directive| {
+            Verdict::Match(Match {
+                qualifier: directive.qualifier,
+                term: directive.text.clone(),
+                exp: self.record.exp.clone(),
+                domain: self.domain.clone(),
+            })
+        })
+    }
+}
+
 /// A directive matched.
 pub(super) struct Match {
     qualifier: Qualifier,
@@ -155,45 +198,67 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         }
     }
 
-    /// Evaluates the record of a domain, following `redirect`. `domain` is the name as `%{d}` shows
-    /// it. Boxed, since `include` comes back here.
-    fn evaluate(
-        &mut self,
-        mut domain: String,
-        mut name: Name,
-    ) -> BoxFuture<'_, Result<Verdict, Stop>> {
-        Box::pin(async move {
-            let mut redirected = false;
+    /// Evaluates the record of a domain with all that it includes. The records wait on a stack of
+    /// their own: their depth is for strangers to choose, and a thread's stack is not.
+    async fn evaluate(&mut self, domain: String, name: Name) -> Result<Verdict, Stop> {
+        let Some(first) = self.open(domain, &name).await? else {
+            return Ok(Verdict::NoRecord);
+        };
+        let mut including: Vec<Open> = Vec::new();
+        let mut open = first;
+        loop {
+            let Some(mut verdict) = self.advance(&mut open).await? else {
+                let target = open.include_target();
+                let included = self.include(target, &open.domain).await?;
+                including.push(std::mem::replace(&mut open, included));
+                continue;
+            };
+            // §5.2: only a pass of what is included is a match; all else goes on behind it.
             loop {
-                let Some(record) = self.record(&name).await? else {
-                    if redirected {
-                        // §6.1: no record at the target of a redirect.
-                        return Err(permanent(format!(
-                            "redirect to {name}, which has no record"
-                        )));
-                    }
-                    return Ok(Verdict::NoRecord);
+                let Some(outer) = including.pop() else {
+                    return Ok(verdict);
                 };
-                for directive in &record.directives {
-                    if self.matches(directive, &domain).await? {
-                        return Ok(Verdict::Match(Match {
-                            qualifier: directive.qualifier,
-                            term: directive.text.clone(),
-                            exp: record.exp.clone(),
-                            domain,
-                        }));
-                    }
+                open = outer;
+                if !verdict.is_pass() {
+                    break;
                 }
-                let Some(target) = &record.redirect else {
-                    return Ok(Verdict::Default);
-                };
-                self.count_lookup()?;
-                domain = self.expand_domain(target, &domain).await;
-                name = Name::parse(&domain)
-                    .map_err(|error| permanent(format!("redirect to a bad name: {error}")))?;
-                redirected = true;
+                verdict = open.matched();
             }
-        })
+        }
+    }
+
+    /// Goes on in a record until it has a verdict, or to an `include`, which is none.
+    async fn advance(&mut self, open: &mut Open) -> Result<Option<Verdict>, Stop> {
+        loop {
+            while let Some(directive) = open.record.directives.get(open.next) {
+                open.next += 1;
+                if let Mechanism::Include(_) = directive.mechanism {
+                    return Ok(None);
+                }
+                if self.matches(directive, &open.domain).await? {
+                    return Ok(Some(open.matched()));
+                }
+            }
+            let Some(target) = &open.record.redirect else {
+                return Ok(Some(Verdict::Default));
+            };
+            self.count_lookup()?;
+            let domain = self.expand_domain(target, &open.domain).await;
+            let name = Name::parse(&domain)
+                .map_err(|error| permanent(format!("redirect to a bad name: {error}")))?;
+            // §6.1: no record at the target of a redirect.
+            let no_record = || permanent(format!("redirect to {name}, which has no record"));
+            *open = self.open(domain, &name).await?.ok_or_else(no_record)?;
+        }
+    }
+
+    /// The record of a domain, from its beginning. `domain` is the name as `%{d}` shows it.
+    async fn open(&self, domain: String, name: &Name) -> Result<Option<Open>, Stop> {
+        Ok(self.record(name).await?.map(|record| Open {
+            domain,
+            record,
+            next: 0,
+        }))
     }
 
     /// §4.4, §4.5: the one TXT record with the version, or none.
@@ -224,7 +289,8 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
                 IpAddr::V4(_) => false,
                 IpAddr::V6(client) => same_network_v6(client, *network, *prefix),
             }),
-            Mechanism::Include(target) => self.include(target, domain).await,
+            // Left to `evaluate`.
+            Mechanism::Include(_) => Ok(false),
             Mechanism::A {
                 domain: target,
                 cidr,
@@ -238,17 +304,18 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         }
     }
 
-    /// §5.2.
-    async fn include(&mut self, target: &MacroString, domain: &str) -> Result<bool, Stop> {
+    /// §5.2: the record that is included.
+    async fn include(&mut self, target: Option<&MacroString>, domain: &str) -> Result<Open, Stop> {
         self.count_lookup()?;
-        let target = self.expand_domain(target, domain).await;
+        let target = match target {
+            Some(target) => self.expand_domain(target, domain).await,
+            None => String::new(),
+        };
         let no_record = || permanent(format!("include of {target:?}, which has no record"));
         let name = Name::parse(&target).map_err(|_| no_record())?;
-        match self.evaluate(target.clone(), name).await? {
-            Verdict::Match(matched) => Ok(matched.qualifier == Qualifier::Pass),
-            Verdict::Default => Ok(false),
-            Verdict::NoRecord => Err(no_record()),
-        }
+        self.open(target.clone(), &name)
+            .await?
+            .ok_or_else(no_record)
     }
 
     /// §5.3.

@@ -134,6 +134,20 @@ async fn loops_end_at_ten_lookups() {
     }
 }
 
+#[test]
+fn a_loop_takes_no_room_on_the_stack() {
+    let deep = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let zone = r#"a.test TXT "v=spf1 include:a.test -all""#;
+        let outcome = runtime
+            .unwrap()
+            .block_on(check(zone, "192.0.2.1", "u", "a.test"));
+        assert_eq!(outcome.result, SpfResult::PermError);
+    };
+    let thread = std::thread::Builder::new().stack_size(96 << 10);
+    thread.spawn(deep).unwrap().join().unwrap();
+}
+
 #[tokio::test]
 async fn a_cname_loop_has_no_record() {
     let zone = "a.test CNAME b.test\nb.test CNAME a.test";

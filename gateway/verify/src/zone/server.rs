@@ -206,7 +206,12 @@ fn data(record: &Record, wanted: RecordType) -> Option<RData> {
         }
         (Record::Ptr(name), RecordType::Ptr) => RData::PTR(rdata::PTR(wire_name(name).ok()?)),
         (Record::Txt(strings), RecordType::Txt) => {
-            // A character-string has at most 255 octets (RFC 1035 §3.3).
+            // A character-string has at most 255 octets, and there is one at least (RFC 1035 §3.3,
+            // §3.3.14).
+            let strings = match strings.as_slice() {
+                [] => &[vec![]],
+                strings => strings,
+            };
             let pieces = strings.iter().flat_map(|string| match string.as_slice() {
                 [] => vec![&[] as &[u8]],
                 string => string.chunks(255).collect(),
