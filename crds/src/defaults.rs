@@ -27,6 +27,8 @@ pub const RESOLVER_CACHE_MAX_TTL: Duration = Duration::from_hours(1);
 pub const DNS_PORT: u16 = 53;
 /// `MailGateway.spec.telemetry.traces.sampleRatio`.
 pub const TRACES_SAMPLE_RATIO: f64 = 0.1;
+/// `MailGateway.spec.telemetry.metrics.interval`.
+pub const METRICS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// `MailRoute.spec.rules[].backends[].weight`.
 pub const BACKEND_WEIGHT: u32 = 1;

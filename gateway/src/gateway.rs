@@ -6,13 +6,16 @@
 use crate::admin::{self, Readiness};
 use crate::delivery::{Deliveries, Limits};
 use crate::server::budget::Budget;
+use crate::server::refusals::Refusals;
 use crate::server::sessions::{Phase, Sessions};
 use crate::server::tls::TlsContext;
-use crate::server::{BindError, Listeners, Shared};
+use crate::server::{BindError, Listeners, Shared, advice};
 use crate::snapshot::folder::{self, FolderError};
 use crate::snapshot::{CompileError, Environment, Runtime, State};
 use crate::telemetry::collectors::Collected;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::pipeline::FLUSH;
+use crate::telemetry::push::Push;
 use crate::telemetry::record::Sink;
 use postern_config::Snapshot;
 use postern_config::configz::Configz;
@@ -24,8 +27,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// After the drain's timeout, what is at a backend is waited for so long (DESIGN section 4).
+/// After the drain's timeout the pod is left so long before it is killed (DESIGN section 4).
 const GRACE: Duration = Duration::from_secs(30);
+/// The last of it: sessions that are cut off end, telemetry is flushed, the process leaves.
+const LEAVING: Duration = Duration::from_secs(7);
+/// Of that, what sessions have to say 421, to be heard (1 s), and to leave their records.
+const ENDING: Duration = Duration::from_millis(1500);
+const _: () = assert!(ENDING.as_millis() + FLUSH.as_millis() < LEAVING.as_millis());
 /// Memory for messages where the system does not say how much there is.
 const MEMORY: u64 = 512 << 20;
 
@@ -84,8 +92,13 @@ pub enum BootError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The admin port cannot be opened.
-    #[error("admin port {0}: {1}")]
-    Admin(SocketAddr, io::Error),
+    #[error("admin port {address}: {reason}{}", advice(.reason, *.address))]
+    Admin {
+        /// What was to be opened.
+        address: SocketAddr,
+        /// What the system said.
+        reason: io::Error,
+    },
     /// Its first snapshot cannot be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -98,6 +111,7 @@ pub struct Gateway {
     bind: Option<IpAddr>,
     admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
     readiness: Arc<Readiness>,
+    push: Push,
 }
 
 impl Gateway {
@@ -107,7 +121,8 @@ impl Gateway {
     /// [`StartError`]: a port is taken or the snapshot cannot be used.
     pub async fn start(snapshot: Snapshot, options: Options) -> Result<Self, StartError> {
         let gateway = Self::idle(options).await?;
-        gateway.apply(snapshot)?;
+        // What cannot be used is the caller's to tell: nothing runs that could be asked why.
+        gateway.take(snapshot, 1)?;
         Ok(gateway)
     }
 
@@ -126,6 +141,7 @@ impl Gateway {
             sessions: Sessions::default(),
             budget: Budget::new(options.message_memory.unwrap_or_else(message_memory)),
             metrics: Metrics::new(),
+            refusals: Refusals::default(),
             sink: options.sink,
         });
         shared.metrics.collect(Collected {
@@ -137,7 +153,7 @@ impl Gateway {
         let readiness = Arc::new(Readiness::default());
         let admin = match options.admin {
             Some(address) => {
-                let fail = |error| StartError::Admin(address, error);
+                let fail = |reason| StartError::Admin { address, reason };
                 let socket = TcpListener::bind(address).await.map_err(fail)?;
                 let address = socket.local_addr().map_err(fail)?;
                 let serve = admin::serve(socket, Arc::clone(&shared), Arc::clone(&readiness));
@@ -152,6 +168,7 @@ impl Gateway {
             bind: options.bind,
             admin,
             readiness,
+            push: Push::default(),
         })
     }
 
@@ -174,17 +191,20 @@ impl Gateway {
     /// As [`Gateway::apply`].
     pub fn apply_generation(&self, snapshot: Snapshot, generation: u64) -> Result<(), ApplyError> {
         let hash = snapshot.hash();
-        let result = self.swap(snapshot, generation);
-        match &result {
-            Ok(()) => {
-                self.shared.metrics.snapshots_applied.inc();
-                let generation = i64::try_from(generation).unwrap_or(i64::MAX);
-                self.shared.metrics.snapshot_generation.set(generation);
-                self.readiness.applied();
-            }
-            Err(error) => self.reject(&hash, generation, &error.to_string()),
+        let result = self.take(snapshot, generation);
+        if let Err(error) = &result {
+            self.reject(&hash, generation, &error.to_string());
         }
         result
+    }
+
+    fn take(&self, snapshot: Snapshot, generation: u64) -> Result<(), ApplyError> {
+        self.swap(snapshot, generation)?;
+        self.shared.metrics.snapshots_applied.inc();
+        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+        self.shared.metrics.snapshot_generation.set(generation);
+        self.readiness.applied();
+        Ok(())
     }
 
     /// Boots from a folder with a head: its current set, or the previous one when the current set is
@@ -224,10 +244,13 @@ impl Gateway {
         let environment = &self.shared.environment;
         let runtime = Runtime::compile(snapshot, generation, environment, previous.as_deref())?;
         let prepared = listeners.prepare(&runtime, self.bind)?;
+        let push = self.push.prepare(&runtime.config, &self.shared.metrics);
+        let push = push.map_err(|error| ApplyError::Telemetry(error.to_string()))?;
         self.shared
             .sink
             .apply(&runtime.config)
             .map_err(ApplyError::Telemetry)?;
+        self.push.commit(push);
         environment.deliveries.commit(&runtime.backends);
         self.shared.state.set(Arc::new(runtime));
         if self.shared.sessions.phase() == Phase::Serving {
@@ -274,7 +297,8 @@ impl Gateway {
 
     /// SIGTERM (DESIGN section 4, Life cycle): accepts for `drain.minDuration`, then closes
     /// the listeners and lets transactions finish until `drain.timeout`, then ends them, and waits
-    /// for those whose final dot is at a backend. Both are counted from now.
+    /// for those whose final dot is at a backend. Both are counted from now. It ends 5.5 s before
+    /// the pod would be killed, so that telemetry can be flushed.
     pub async fn drain(&self) {
         let drain = self
             .shared
@@ -294,12 +318,18 @@ impl Gateway {
             return;
         }
         self.shared.sessions.advance(Phase::Deadline);
-        if tokio::time::timeout_at(deadline + GRACE, self.drained())
-            .await
-            .is_err()
-        {
+        let last = deadline + GRACE - LEAVING;
+        if tokio::time::timeout_at(last, self.drained()).await.is_err() {
             self.shared.sessions.advance(Phase::Over);
+            // Their records come before the flush, or not at all.
+            let _ = tokio::time::timeout(ENDING, self.drained()).await;
         }
+    }
+
+    /// Pushes the metrics a last time, where a snapshot wants them pushed; at most 5 s.
+    pub async fn flush(&self) {
+        // A collector that hangs must not hold up the end of a pod.
+        let _ = tokio::time::timeout(FLUSH, self.push.flush()).await;
     }
 
     /// Closes the listeners; sessions get 421 4.3.2 at the next command, transactions finish.

@@ -84,6 +84,7 @@ pub(crate) fn snapshot(hostname: &str) -> Snapshot {
         },
         telemetry: Telemetry {
             traces: None,
+            metrics: None,
             recipients: Recipients::Domain,
         },
         drain: Drain {

@@ -18,6 +18,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod collector;
 pub mod dialogue;
 pub mod folder;
 pub mod http;

@@ -36,6 +36,19 @@ impl Standalone {
         objects: impl FnOnce(u16) -> String,
         services: &[(&str, SocketAddr)],
     ) -> Self {
+        Self::start_with(name, objects, services, &[]).await
+    }
+
+    /// As [`Standalone::start`], with variables in the environment.
+    ///
+    /// # Panics
+    /// As [`Standalone::start`].
+    pub async fn start_with(
+        name: &str,
+        objects: impl FnOnce(u16) -> String,
+        services: &[(&str, SocketAddr)],
+        environment: &[(&str, &Path)],
+    ) -> Self {
         let folder = Folder::new(name);
         let (port, admin) = (free_port(), format!("127.0.0.1:{}", free_port()));
         let file = folder.path().join("objects.yaml");
@@ -47,6 +60,7 @@ impl Standalone {
         for (service, address) in services {
             command.args(["--service", &format!("{service}={address}")]);
         }
+        command.envs(environment.iter().copied());
         let program = Program::start("run", &command, folder.path());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let admin = format!("http://{admin}");

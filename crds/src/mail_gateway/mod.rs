@@ -23,7 +23,9 @@ pub use listener::{
 };
 pub use resolver::{DnsCache, Resolver};
 pub use status::{Address, AddressType, ListenerStatus, MailGatewayStatus, SnapshotStatus};
-pub use telemetry::{AccessLog, AlwaysSample, RecipientDetail, Telemetry, TraceProtocol, Traces};
+pub use telemetry::{
+    AccessLog, AlwaysSample, Metrics, OtlpProtocol, RecipientDetail, Telemetry, Traces,
+};
 
 use crate::cel::rule;
 use crate::defaults;
@@ -129,7 +131,7 @@ pub struct MailGatewaySpec {
     /// The pods and the Service that the operator makes.
     #[serde(default)]
     pub infrastructure: Infrastructure,
-    /// Traces and the access log.
+    /// Traces, metrics and the access log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Telemetry>,
 }

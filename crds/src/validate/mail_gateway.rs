@@ -48,6 +48,12 @@ pub fn mail_gateway(spec: &MailGatewaySpec) -> Result<(), Vec<FieldError>> {
         resolver(&mut faults, "spec.resolver", one);
     }
     infrastructure(&mut faults, "spec.infrastructure", &spec.infrastructure);
+    let metrics = spec.telemetry.as_ref().and_then(|all| all.metrics.as_ref());
+    faults.duration(
+        "spec.telemetry.metrics.interval",
+        metrics.and_then(|metrics| metrics.interval),
+        ("1s", "1h"),
+    );
     faults.finish()
 }
 

@@ -56,7 +56,7 @@ pub struct Config {
     pub backends: BTreeMap<String, Backend>,
     /// The DNS resolver for everything but headless Services.
     pub resolver: Resolver,
-    /// Traces and access log.
+    /// Traces, metrics and access log.
     pub telemetry: telemetry::Telemetry,
     /// The end of a pod's life.
     pub drain: Drain,

@@ -1,4 +1,4 @@
-//! Traces and access log, as the gateway is told.
+//! Traces, metrics and access log, as the gateway is told.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,9 @@ pub struct Telemetry {
     /// Export of traces; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
+    /// Push of metrics; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// What the access log says of recipients and senders.
     pub recipients: Recipients,
 }
@@ -25,6 +28,18 @@ pub struct Traces {
     pub sample_ratio: f64,
     /// Transactions that are exported whatever the share says.
     pub always_sample: Vec<AlwaysSample>,
+}
+
+/// Push of metrics by OTLP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metrics {
+    /// URL of the collector.
+    pub endpoint: String,
+    /// Transport.
+    pub protocol: OtlpProtocol,
+    /// From one push to the next, milliseconds.
+    pub interval_ms: u64,
 }
 
 /// Transport of OTLP.

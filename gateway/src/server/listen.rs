@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A port cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener}: cannot listen on {address}: {reason}")]
+#[error("listener {listener}: cannot listen on {address}: {reason}{}", advice(.reason, *.address))]
 pub struct BindError {
     /// The listener.
     pub listener: String,
@@ -28,6 +28,25 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the system said.
     pub reason: io::Error,
+}
+
+/// What to do about it.
+pub(crate) fn advice(reason: &io::Error, address: SocketAddr) -> String {
+    match reason.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; something listens there already: stop it, or choose another \
+                                     port or address"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE: choose one from 1024 on"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; this machine has no address {}", address.ip())
+        }
+        _ => String::new(),
+    }
 }
 
 /// The open listeners by name.
@@ -202,4 +221,20 @@ fn admit(
         seat,
     });
     tokio::spawn(session::run(Arc::clone(shared), accepted));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_opened_comes_with_advice() {
+        let advice =
+            |kind: io::ErrorKind, address: &str| advice(&kind.into(), address.parse().unwrap());
+        let low = advice(io::ErrorKind::PermissionDenied, "[::]:25");
+        assert!(low.contains("choose one from 1024 on"), "{low}");
+        assert_eq!(advice(io::ErrorKind::PermissionDenied, "[::]:2525"), "");
+        let taken = advice(io::ErrorKind::AddrInUse, "[::]:2525");
+        assert!(taken.contains("stop it, or choose another"), "{taken}");
+    }
 }

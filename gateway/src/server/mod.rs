@@ -6,18 +6,20 @@
 pub mod budget;
 pub mod limits;
 pub mod proxy;
+pub mod refusals;
 pub mod sessions;
 pub mod stream;
 pub mod tls;
 
 mod listen;
 
-pub(crate) use listen::{BindError, Listeners};
+pub(crate) use listen::{BindError, Listeners, advice};
 
 use crate::snapshot::{Environment, State};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::record::Sink;
 use budget::Budget;
+use refusals::Refusals;
 use sessions::Sessions;
 use std::sync::Arc;
 
@@ -28,5 +30,6 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) budget: Budget,
     pub(crate) metrics: Metrics,
+    pub(crate) refusals: Refusals,
     pub(crate) sink: Arc<dyn Sink>,
 }

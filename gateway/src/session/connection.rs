@@ -19,7 +19,7 @@ use postern_config::listener::TlsMode;
 use postern_smtp::reply::Refusal;
 use postern_smtp::server::{Session, Settings, StartTls};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -86,8 +86,8 @@ async fn arrive(
     match ends(&mut accepted).await {
         Ok(ends) => Some(Box::new(Connection::new(shared, *accepted, ends, start))),
         Err(problem) => {
-            tracing::debug!(peer = %accepted.peer, problem, "PROXY header refused");
-            refused(shared, &accepted.listener, "proxy");
+            let peer = accepted.peer.ip();
+            refused(shared, &accepted.listener, "proxy", peer, || problem);
             None
         }
     }
@@ -150,8 +150,16 @@ async fn read_header(stream: &mut TcpStream) -> Result<Header, String> {
     }
 }
 
-fn refused(shared: &Shared, listener: &ListenerRuntime, reason: &'static str) {
+/// Counts a refusal; a line of the log tells of some.
+fn refused(
+    shared: &Shared,
+    listener: &ListenerRuntime,
+    reason: &'static str,
+    client: IpAddr,
+    detail: impl FnOnce() -> String,
+) {
     let listener = listener.config.name.clone();
+    shared.refusals.tell(&listener, reason, client, detail);
     shared
         .metrics
         .refused
@@ -205,22 +213,13 @@ impl Connection {
         // First of all: a handshake costs more than the whole connection may.
         let limits = &self.listener.config.enforced.connection.limits.value;
         let limit = limits.connections_per_network;
-        let counted = self.open.from_client(self.client.ip(), limit);
-        if !counted {
-            refused(&self.shared, &self.listener, "network");
-            if implicit {
-                return End::Refused;
-            }
+        if !self.open.from_client(self.client.ip(), limit) {
+            return self.turn_back(limit, implicit);
         }
         if implicit && let Err(end) = Box::pin(self.handshake()).await {
             return end;
         }
-        let admitted = if counted {
-            self.admit()
-        } else {
-            Err(reply::stop(&Stop::TooManyFromNetwork))
-        };
-        match admitted {
+        match self.admit() {
             Ok(()) => self.smtp.greet(),
             Err(refusal) => {
                 self.log.end(End::Refused);
@@ -229,6 +228,18 @@ impl Connection {
             }
         }
         self.serve().await
+    }
+
+    /// One too many of its network is told so and gone at once: while it lingered it would hold a
+    /// place among all connections, and one network could fill them.
+    fn turn_back(&self, limit: u32, implicit: bool) -> End {
+        let client = self.client.ip();
+        let open = || format!("more than {limit} connections");
+        refused(&self.shared, &self.listener, "network", client, open);
+        if let (false, Stream::Plain(stream)) = (implicit, &self.stream) {
+            say(stream, &Stop::TooManyFromNetwork);
+        }
+        End::Refused
     }
 
     /// Access, before the greeting.
@@ -289,15 +300,24 @@ fn settings(runtime: &Runtime, listener: &ListenerRuntime) -> Settings {
 
 /// Says that there is no room, without waiting for anything, and lets the connection go.
 pub(crate) fn turn_away(shared: &Shared, listener: &ListenerRuntime, stream: &TcpStream) {
-    refused(shared, listener, "connections");
+    let client = stream
+        .peer_addr()
+        .map_or(IpAddr::from([0; 4]), |peer| peer.ip());
+    let limit = listener.config.enforced.connection.limits.value.connections;
+    let open = || format!("more than {limit} connections");
+    refused(shared, listener, "connections", client, open);
     let implicit = listener
         .config
         .tls
         .as_ref()
         .is_some_and(|tls| tls.mode == TlsMode::Implicit);
     if !implicit {
-        let line = format!("{}\r\n", reply::stop(&Stop::TooManyConnections));
-        // A fresh socket has room for one line.
-        let _ = stream.try_write(line.as_bytes());
+        say(stream, &Stop::TooManyConnections);
     }
+}
+
+/// One line to a client that is let go, without waiting: a fresh socket has room for it.
+fn say(stream: &TcpStream, stop: &Stop) {
+    let line = format!("{}\r\n", reply::stop(stop));
+    let _ = stream.try_write(line.as_bytes());
 }

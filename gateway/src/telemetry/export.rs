@@ -3,8 +3,10 @@
 //! Spans go in without waiting; a collector that is down or slow costs dropped spans, which are
 //! counted, and neither mail nor memory.
 
-use opentelemetry::KeyValue;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use super::collector::{self, ExportError, TIMEOUT};
+use opentelemetry_otlp::{
+    SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use postern_config::telemetry::{OtlpProtocol, Traces};
@@ -19,8 +21,6 @@ const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 /// A batch waits no longer for company.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// A request takes no longer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failed request the next one waits so long.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -31,14 +31,6 @@ pub struct Counts {
     pub exported: AtomicU64,
     /// Dropped: the queue was full, or the collector refused or did not answer.
     pub dropped: AtomicU64,
-}
-
-/// Why spans cannot be exported at all.
-#[derive(Debug, thiserror::Error)]
-#[error("telemetry.traces.endpoint {endpoint:?} cannot be used: {reason}")]
-pub struct ExportError {
-    endpoint: String,
-    reason: String,
 }
 
 enum Message {
@@ -69,7 +61,7 @@ impl Export {
     /// When the endpoint is no URL that OTLP can use.
     pub fn start(
         traces: &Traces,
-        resource: Vec<KeyValue>,
+        resource: &Resource,
         counts: Arc<Counts>,
     ) -> Result<Self, ExportError> {
         let exporter = exporter(traces, resource)?;
@@ -103,27 +95,27 @@ impl Export {
     }
 }
 
-fn exporter(traces: &Traces, resource: Vec<KeyValue>) -> Result<SpanExporter, ExportError> {
+fn exporter(traces: &Traces, resource: &Resource) -> Result<SpanExporter, ExportError> {
+    let endpoint = &traces.endpoint;
+    let fail = |reason: &dyn std::fmt::Display| {
+        ExportError::new("telemetry.traces.endpoint", endpoint, reason)
+    };
+    // With a channel and a client of ours: the library's own trust no authority under https.
     let built = match traces.protocol {
         OtlpProtocol::Grpc => SpanExporter::builder()
             .with_tonic()
-            .with_endpoint(&traces.endpoint)
+            .with_channel(collector::grpc(endpoint).map_err(|reason| fail(&reason))?)
             .with_timeout(TIMEOUT)
             .build(),
         OtlpProtocol::Http => SpanExporter::builder()
             .with_http()
-            .with_endpoint(format!(
-                "{}/v1/traces",
-                traces.endpoint.trim_end_matches('/')
-            ))
+            .with_http_client(collector::http(endpoint).map_err(|reason| fail(&reason))?)
+            .with_endpoint(collector::path(endpoint, "traces"))
             .with_timeout(TIMEOUT)
             .build(),
     };
-    let mut exporter = built.map_err(|error| ExportError {
-        endpoint: traces.endpoint.clone(),
-        reason: error.to_string(),
-    })?;
-    exporter.set_resource(&Resource::builder().with_attributes(resource).build());
+    let mut exporter = built.map_err(|error| fail(&error))?;
+    exporter.set_resource(resource);
     Ok(exporter)
 }
 

@@ -1,4 +1,5 @@
-//! Metrics: recorded once, in one prometheus-client registry that the admin port reads.
+//! Metrics: recorded once, in one prometheus-client registry that the admin port and the push by
+//! OTLP read.
 //!
 //! Sessions and the server count here; what delivery and the resolver count themselves is read
 //! from them when the registry is asked ([`Metrics::collect`]). docs/telemetry.md lists the names.
@@ -11,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,6 +83,7 @@ pub struct TlsLabels {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
+    started: SystemTime,
     /// Sessions that ended.
     pub sessions: Family<SessionLabels, Counter>,
     /// Sessions that are open.
@@ -107,6 +110,10 @@ pub struct Metrics {
     pub snapshots_rejected: Counter,
     /// The generation in use.
     pub snapshot_generation: Gauge,
+    /// Pushes that the collector took.
+    pub pushes: Counter,
+    /// Pushes that it did not.
+    pub pushes_failed: Counter,
 }
 
 impl Metrics {
@@ -115,6 +122,7 @@ impl Metrics {
     pub fn new() -> Self {
         let metrics = Self {
             registry: Arc::new(Mutex::new(Registry::with_prefix("postern"))),
+            started: SystemTime::now(),
             sessions: Family::default(),
             sessions_open: Family::default(),
             transactions: Family::default(),
@@ -128,6 +136,8 @@ impl Metrics {
             snapshots_applied: Counter::default(),
             snapshots_rejected: Counter::default(),
             snapshot_generation: Gauge::default(),
+            pushes: Counter::default(),
+            pushes_failed: Counter::default(),
         };
         metrics.register();
         metrics
@@ -187,6 +197,16 @@ impl Metrics {
             "Generation in use",
             self.snapshot_generation.clone(),
         );
+        r.register(
+            "telemetry_pushes",
+            "Pushes of metrics that the collector took",
+            self.pushes.clone(),
+        );
+        r.register(
+            "telemetry_pushes_failed",
+            "Pushes of metrics that it did not take",
+            self.pushes_failed.clone(),
+        );
     }
 
     /// Adds numbers that somebody else keeps; they are read when the registry is.
@@ -197,6 +217,12 @@ impl Metrics {
     /// Lends the registry, to read it or to add to it.
     pub fn with_registry<T>(&self, work: impl FnOnce(&mut Registry) -> T) -> T {
         work(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Since when they are counted.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// All metrics in the text format of OpenMetrics.

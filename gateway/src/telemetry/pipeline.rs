@@ -3,12 +3,13 @@
 //! Records of ended transactions and sessions go in; spans to the collector and lines to the
 //! access log come out. The collector may change with a snapshot while records flow.
 
-use super::access_log::{AccessLog, pod_name};
-use super::export::{Counts, Export, ExportError};
+use super::access_log::AccessLog;
+use super::collector::ExportError;
+use super::export::{Counts, Export};
 use super::record::{SessionRecord, Sink, SinkCounts, TransactionRecord};
-use super::{sampling, spans};
+use super::{resource, sampling, spans};
 use arc_swap::ArcSwap;
-use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
 use postern_config::Config;
 use postern_config::telemetry::{Recipients, Telemetry, Traces};
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use std::time::Duration;
 const OPEN_SESSIONS: usize = 65_536;
 
 /// The end of the process waits no longer for the collector.
-const FLUSH: Duration = Duration::from_secs(5);
+pub const FLUSH: Duration = Duration::from_secs(5);
 
 /// Sampling, export and access log of one gateway process.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct Current {
     settings: Telemetry,
+    /// Whose spans they are.
+    resource: Resource,
     export: Option<Export>,
 }
 
@@ -44,12 +47,14 @@ impl Pipeline {
     pub fn new(access_log: Option<AccessLog>) -> Self {
         let settings = Telemetry {
             traces: None,
+            metrics: None,
             recipients: Recipients::Domain,
         };
         Self {
             access_log,
             current: ArcSwap::from_pointee(Current {
                 settings,
+                resource: Resource::builder_empty().build(),
                 export: None,
             }),
             exported_sessions: Mutex::default(),
@@ -64,20 +69,19 @@ impl Pipeline {
     /// When the endpoint cannot be used; the settings stay as they were then.
     pub fn apply(&self, config: &Config) -> Result<(), ExportError> {
         let old = self.current.load();
-        if old.settings == config.telemetry {
+        let resource = resource::resource(config);
+        let same_resource = old.resource == resource;
+        if same_resource && old.settings == config.telemetry {
             return Ok(());
         }
         let export = match &config.telemetry.traces {
             None => None,
-            same if *same == old.settings.traces => old.export.clone(),
-            Some(traces) => Some(Export::start(
-                traces,
-                resource(config),
-                Arc::clone(&self.counts),
-            )?),
+            same if same_resource && *same == old.settings.traces => old.export.clone(),
+            Some(traces) => Some(Export::start(traces, &resource, Arc::clone(&self.counts))?),
         };
         self.current.store(Arc::new(Current {
             settings: config.telemetry.clone(),
+            resource,
             export,
         }));
         Ok(())
@@ -154,18 +158,4 @@ impl Sink for Pipeline {
 
 fn export_of(current: &Current) -> Option<(&Export, &Traces)> {
     Some((current.export.as_ref()?, current.settings.traces.as_ref()?))
-}
-
-/// Resource attributes (OpenTelemetry semantic conventions, service and k8s).
-fn resource(config: &Config) -> Vec<KeyValue> {
-    vec![
-        KeyValue::new("service.name", "postern"),
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.namespace", config.gateway.namespace.clone()),
-        KeyValue::new("service.instance.id", pod_name()),
-        KeyValue::new("k8s.namespace.name", config.gateway.namespace.clone()),
-        KeyValue::new("k8s.pod.name", pod_name()),
-        KeyValue::new("postern.gateway", config.gateway.name.clone()),
-        KeyValue::new("host.name", config.hostname.clone()),
-    ]
 }

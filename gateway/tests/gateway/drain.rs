@@ -3,8 +3,11 @@
 use crate::client::Client;
 use crate::world::World;
 use postern_gateway::Options;
+use postern_gateway::telemetry::pipeline::FLUSH;
 use postern_gateway::telemetry::record::{SessionRecord, Sink, TransactionRecord};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_sessions_get_421_and_transactions_finish() {
@@ -71,6 +74,33 @@ async fn at_the_timeout_open_transactions_get_421_and_what_is_at_the_backend_is_
     world.backend.answer(true);
     sent.expect("250 ").await;
     drain.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_leaves_time_to_flush_before_the_pod_is_killed() {
+    let timeout = Duration::from_secs(60);
+    let world = World::new(|snapshot| snapshot.config.drain.timeout_ms = 60_000).await;
+    world.backend.answer(false);
+    let mut sent = world.client().await;
+    sent.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    sent.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+    sent.talk("DATA", "354 ").await;
+    let dot = world.backend.dot();
+    sent.send("From: ann@shop.test\r\n\r\nx\r\n.\r\n").await;
+    dot.await;
+    tokio::time::pause();
+    let begin = Instant::now();
+    world.gateway.drain().await;
+    let took = begin.elapsed();
+    // terminationGracePeriodSeconds is the timeout and 30 s (DESIGN section 4, Life cycle).
+    let killed = timeout + Duration::from_secs(30);
+    assert!(took > timeout + Duration::from_secs(20), "{took:?}");
+    assert!(took + FLUSH < killed, "{took:?}");
+    assert_eq!(
+        world.gateway.sessions(),
+        0,
+        "their records are there to be flushed"
+    );
 }
 
 /// Panics on the first transaction.

@@ -208,6 +208,7 @@ pub(crate) fn snapshot(dns: SocketAddr, backend: SocketAddr) -> Snapshot {
         },
         telemetry: telemetry::Telemetry {
             traces: None,
+            metrics: None,
             recipients: telemetry::Recipients::Full,
         },
         drain: Drain {

@@ -386,12 +386,22 @@ fn telemetry(spec: &MailGatewaySpec) -> config::telemetry::Telemetry {
             api::AlwaysSample::Slow,
         ]
     };
+    let protocol = |protocol: Option<api::OtlpProtocol>| match protocol.unwrap_or_default() {
+        api::OtlpProtocol::Grpc => t::OtlpProtocol::Grpc,
+        api::OtlpProtocol::Http => t::OtlpProtocol::Http,
+    };
+    let metrics = telemetry.metrics.map(|metrics| t::Metrics {
+        endpoint: metrics.endpoint,
+        protocol: protocol(metrics.protocol),
+        interval_ms: millis(
+            metrics
+                .interval
+                .map_or(defaults::METRICS_INTERVAL, Into::into),
+        ),
+    });
     let traces = telemetry.traces.map(|traces| t::Traces {
         endpoint: traces.endpoint,
-        protocol: match traces.protocol.unwrap_or_default() {
-            api::TraceProtocol::Grpc => t::OtlpProtocol::Grpc,
-            api::TraceProtocol::Http => t::OtlpProtocol::Http,
-        },
+        protocol: protocol(traces.protocol),
         sample_ratio: traces.sample_ratio.unwrap_or(defaults::TRACES_SAMPLE_RATIO),
         always_sample: traces
             .always_sample
@@ -411,6 +421,7 @@ fn telemetry(spec: &MailGatewaySpec) -> config::telemetry::Telemetry {
         .unwrap_or_default();
     t::Telemetry {
         traces,
+        metrics,
         recipients: match recipients {
             api::RecipientDetail::Domain => t::Recipients::Domain,
             api::RecipientDetail::Address => t::Recipients::Full,

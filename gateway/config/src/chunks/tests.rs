@@ -28,6 +28,7 @@ fn snapshot(hostname: &str) -> Snapshot {
             },
             telemetry: telemetry::Telemetry {
                 traces: None,
+                metrics: None,
                 recipients: telemetry::Recipients::Domain,
             },
             drain: Drain {
