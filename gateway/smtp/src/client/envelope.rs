@@ -42,6 +42,8 @@ pub struct Envelope {
     octets: Vec<u8>,
     /// Ends of MAIL and of each RCPT in `octets`, in order.
     ends: Vec<usize>,
+    /// Whether [`Envelope::step`] was called: from then on replies are awaited.
+    begun: bool,
     /// Commands of `ends` that are sent.
     sent: usize,
     ending: Ending,
@@ -78,6 +80,7 @@ impl Envelope {
         Ok(Self {
             octets,
             ends,
+            begun: false,
             sent: 0,
             ending,
             ending_sent: false,
@@ -96,7 +99,7 @@ impl Envelope {
         &mut self,
         conversation: &mut Conversation,
     ) -> Result<Option<EnvelopeAnswer>, Broken> {
-        if self.sent == 0 {
+        if !std::mem::replace(&mut self.begun, true) {
             conversation.quiet()?;
         }
         while conversation.outstanding() > 0

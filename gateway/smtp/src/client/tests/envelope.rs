@@ -283,6 +283,55 @@ fn the_next_transaction_begins_with_rset_where_one_was_left_open() {
 }
 
 #[test]
+fn without_pipelining_that_rset_is_waited_for() {
+    let mut first = Transaction::new(ready(Protocol::Smtp, PLAIN), ONE, Ending::Data);
+    play(
+        &mut first,
+        "C: MAIL FROM:<joe@client.test>
+         S: 250 ok
+         C: RCPT TO:<a@acme.test>
+         S: 250 ok
+         C: DATA
+         S: 451 4.3.0 later
+         E: DATA 451 4.3.0",
+        1,
+    );
+    assert_eq!(first.conversation.reuse(), Reuse::AfterReset);
+    let mut second = Transaction::new(first.conversation, ONE, Ending::Data);
+    play(
+        &mut second,
+        "C: RSET
+         S: 250 ok
+         C: MAIL FROM:<joe@client.test>
+         S: 250 ok
+         C: RCPT TO:<a@acme.test>
+         S: 250 ok
+         C: DATA
+         S: 354 go
+         C: message.
+         S: 250 ok
+         E: message 250",
+        1,
+    );
+}
+
+#[test]
+fn what_was_said_before_a_command_answers_none() {
+    for (offered, open) in [(PIPELINING, false), (PLAIN, false), (PLAIN, true)] {
+        let mut conversation = ready(Protocol::Smtp, offered);
+        if open {
+            conversation.reuse = Reuse::AfterReset;
+        }
+        let mut transaction = Transaction::new(conversation, ONE, Ending::Data);
+        transaction.conversation.receive(b"250 2.0.0 ok\r\n");
+        assert_eq!(
+            transaction.step().as_deref(),
+            Some("error: the backend sent 250 that answers nothing")
+        );
+    }
+}
+
+#[test]
 fn many_recipients_go_in_windows() {
     let addresses: Vec<String> = (0..100).map(|n| format!("u{n}@acme.test")).collect();
     let recipients: Vec<&str> = addresses.iter().map(String::as_str).collect();
