@@ -63,7 +63,7 @@ pub fn self_signed(gateway: &ObjectKey, hostname: &str) -> ObjectKey {
 /// The value of [`GATEWAY`] for a gateway of that name.
 #[must_use]
 pub fn gateway_label(gateway: &str) -> String {
-    if gateway.len() <= LABEL_VALUE {
+    if gateway.len() <= LABEL_VALUE && !ends_in_hash(gateway) {
         gateway.to_owned()
     } else {
         dns_label(gateway, LABEL_VALUE)
@@ -124,9 +124,10 @@ pub fn metadata(gateway: &MailGateway, installation: &ObjectKey, name: String) -
 }
 
 /// A DNS label of at most `limit` characters. A name that is too long, or has dots, is told apart
-/// from its like by a hash of the whole.
+/// from its like by a hash of the whole; and one that looks as if it had such a hash gets one too,
+/// so that nobody can name a gateway as another's objects are named.
 fn dns_label(name: &str, limit: usize) -> String {
-    if name.len() <= limit && !name.contains('.') {
+    if name.len() <= limit && !name.contains('.') && !ends_in_hash(name) {
         return name.to_owned();
     }
     let kept: String = name
@@ -137,6 +138,49 @@ fn dns_label(name: &str, limit: usize) -> String {
     format!("{}-{}", kept.trim_end_matches('-'), short_hash(name))
 }
 
+fn ends_in_hash(name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(_, last)| {
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        last.len() == HASH_DIGITS && last.bytes().all(is_hex)
+    })
+}
+
 fn short_hash(text: &str) -> String {
     sha256_hex(text.as_bytes(), HASH_DIGITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_gateway_can_be_named_as_the_objects_of_another() {
+        let long = "a-gateway-whose-name-is-much-too-long-for-a-label-".repeat(2);
+        let dotted = "edge.eu";
+        for victim in [&*long, dotted] {
+            for derived in [base, gateway_label] {
+                let taken = derived(victim);
+                if taken == victim {
+                    continue;
+                }
+                let forged = taken.strip_prefix("postern-").unwrap_or(&taken);
+                assert_ne!(derived(forged), taken, "{victim}");
+            }
+        }
+        assert_ne!(base("edge.eu"), base("edge-eu"));
+        assert_eq!(base("edge"), "postern-edge");
+        assert_eq!(gateway_label("edge.eu"), "edge.eu");
+    }
+
+    #[test]
+    fn every_name_fits() {
+        for gateway in ["e", &"x".repeat(253), &"a.".repeat(126), &"a-".repeat(100)] {
+            let longest = self_signed(&ObjectKey::new("mail", gateway), "mx").name;
+            let chunk = snapshot_object(gateway, "config-a-0");
+            for name in [longest, chunk, base(gateway), gateway_label(gateway)] {
+                assert!(name.len() <= 63, "{name}");
+                assert!(!name.ends_with('-'), "{name}");
+            }
+        }
+    }
 }
