@@ -130,6 +130,13 @@ impl<'w> Places<'w> {
     /// its cluster address. A public name whose record holds a cluster address cannot be seen
     /// here, where nothing is looked up: a NetworkPolicy is what stops that.
     fn outside(&self, host: &Host) -> Result<(), Problem> {
+        if self.world.mode == Mode::Cluster && is_the_pod_itself(host) {
+            let message = format!(
+                "host {host} is the gateway's own pod or link, where no backend of a route is: \
+                 name another host, or a service"
+            );
+            return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
+        }
         let inside = match host {
             Host::Name(name) => {
                 let name = name.as_str();
@@ -211,6 +218,24 @@ impl<'w> Places<'w> {
         let (username, password) = (text("username")?, text("password")?);
         Ok(Some((key.to_string(), Credential { username, password })))
     }
+}
+
+/// Addresses that mean the pod in which they are used, its link (where clouds serve credentials to
+/// whoever asks) or nobody. Under `run` the machine is the user's own.
+fn is_the_pod_itself(host: &Host) -> bool {
+    let address = match host {
+        // RFC 6761 §6.3.
+        Host::Name(name) => {
+            let name = name.as_str();
+            return name == "localhost" || name.ends_with(".localhost");
+        }
+        Host::Ip(address) => address.to_canonical(),
+    };
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    is_link_local || address.is_loopback() || address.is_unspecified() || address.is_multicast()
 }
 
 /// The name that a certificate must carry: the Service's own, since the gateway sees only its

@@ -9,6 +9,8 @@
 //! - A Secret that vanished or broke does not take TLS away: the pair that the gateway runs is
 //!   kept for as long as the reference itself is permitted. Without the ReferenceGrant it is
 //!   dropped at once.
+//! - One that ends soon (in a tenth of its life, at most a week: whoever renews it should long have
+//!   done so) is told, and stands against nothing.
 //! - Without any pair, `Required` is not served at all: senders cannot connect and try again
 //!   later. `Opportunistic` is served without STARTTLS, since it asks for encryption where it can
 //!   be had. A self-signed pair that is still being made is waited for in both.
@@ -19,7 +21,7 @@ use super::status::{Problem, reason};
 use crate::names;
 use crate::translation::{Generate, GenerateKind};
 use crate::world::{ObjectKey, SecretType};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_config::chunks::sha256_hex;
 use postern_config::{CertificateKey, listener as config};
 use postern_crds::MailGateway;
@@ -30,6 +32,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// A certificate that ends within this time ends soon, whatever its life.
+const ENDS_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// How a listener is served.
 #[derive(Debug, PartialEq)]
 pub(super) enum Service {
@@ -39,6 +44,25 @@ pub(super) enum Service {
     Clear,
     /// Not at all: there is no certificate yet.
     NotServed,
+}
+
+/// A listener's service, and what there is to say of its references.
+pub(super) struct Served {
+    pub(super) service: Service,
+    /// What is wrong.
+    pub(super) references: Vec<Problem>,
+    /// Certificates that end soon.
+    pub(super) expiring: Vec<String>,
+}
+
+impl Served {
+    fn without_pairs((service, references): (Service, Vec<Problem>)) -> Self {
+        Self {
+            service,
+            references,
+            expiring: Vec::new(),
+        }
+    }
 }
 
 /// What the listeners of one gateway need, gathered over all of them.
@@ -74,33 +98,44 @@ pub(super) fn serve(
     owner: &Owner<'_>,
     tls: Option<&Tls>,
     pairs: &mut Pairs,
-) -> (Service, Vec<Problem>) {
+) -> Served {
     let Some((tls, mode)) = tls.and_then(|tls| Some((tls, mode_of(tls.mode)?))) else {
-        return (Service::Clear, Vec::new());
+        return Served::without_pairs((Service::Clear, Vec::new()));
     };
     let mut problems = Vec::new();
     let found = if tls.self_signed.is_some() {
         match self_signed(input, owner, pairs) {
             Ok(pair) => vec![pair],
-            Err(problem) => return (Service::NotServed, vec![problem]),
+            Err(problem) => {
+                return Served::without_pairs((Service::NotServed, vec![problem]));
+            }
         }
     } else {
         referred(input, owner, &tls.certificate_refs, &mut problems)
     };
     if found.is_empty() {
-        return without(mode, problems);
+        return Served::without_pairs(without(mode, problems));
     }
     let min_version = match tls.min_version.unwrap_or_default() {
         TlsVersion::V1_2 => config::TlsVersion::V1_2,
         TlsVersion::V1_3 => config::TlsVersion::V1_3,
     };
-    let certificates = use_pairs(input.world.now, found, pairs, &mut problems);
+    let now = input.world.now;
+    let expiring = found
+        .iter()
+        .filter_map(|pair| ends_soon(pair, now))
+        .collect();
+    let certificates = use_pairs(now, found, pairs, &mut problems);
     let service = config::Tls {
         mode,
         min_version,
         certificates,
     };
-    (Service::Tls(service), problems)
+    Served {
+        service: Service::Tls(service),
+        references: problems,
+        expiring,
+    }
 }
 
 fn mode_of(mode: TlsMode) -> Option<config::TlsMode> {
@@ -138,7 +173,7 @@ fn use_pairs(
     found.sort_by_key(|pair| !(pair.not_before <= now && now < pair.not_after));
     let mut ids = Vec::new();
     for pair in found {
-        for time in [pair.not_before, pair.not_after] {
+        for time in [pair.not_before, ending(&pair), pair.not_after] {
             if time > now {
                 pairs.changes = Some(pairs.changes.map_or(time, |next| next.min(time)));
             }
@@ -152,6 +187,26 @@ fn use_pairs(
         pairs.keys.insert(pair.id, pair.key);
     }
     ids
+}
+
+/// From when on a certificate ends soon.
+fn ending(pair: &Pair) -> Timestamp {
+    let life = pair.not_after.duration_since(pair.not_before);
+    let soon = (life / 10).clamp(SignedDuration::ZERO, ENDS_SOON);
+    pair.not_after
+        .saturating_sub(soon)
+        .unwrap_or(pair.not_after)
+}
+
+fn ends_soon(pair: &Pair, now: Timestamp) -> Option<String> {
+    let secret = pair.id.split('@').next().unwrap_or_default();
+    (ending(pair) <= now && now < pair.not_after).then(|| {
+        format!(
+            "the certificate in Secret {secret} expires at {}: renew it, or find out why it was \
+             not renewed",
+            pair.not_after
+        )
+    })
 }
 
 fn outside_validity(pair: &Pair, now: Timestamp) -> Option<String> {

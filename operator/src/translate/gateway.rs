@@ -8,7 +8,7 @@ use super::input::{self, Input};
 use super::listeners::{self, Judged};
 use super::routes::Attachments;
 use super::status::{Problem, join, list, reason, refused, resolved, verdict, worst};
-use crate::translation::{Conditions, GatewayStatus, ListenerStatus, Programming};
+use crate::translation::{Conditions, GatewayStatus, ListenerStatus, Programming, Verdict};
 use crate::world::{Mode, ObjectKey, World};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::MailGateway;
@@ -105,16 +105,20 @@ fn conditions(listener: &Judged<'_>) -> Conditions {
         [] => "accepted".to_owned(),
         warnings => format!("accepted; {}", warnings.join("; ")),
     };
-    let references = &listener.references;
     Conditions {
         accepted: verdict(reason::ACCEPTED, message, &[]),
-        resolved_refs: Some(verdict(
-            reason::RESOLVED,
-            "all references are resolved",
-            references,
-        )),
+        resolved_refs: Some(references_of(listener)),
         programming: programming(listener),
     }
+}
+
+fn references_of(listener: &Judged<'_>) -> Verdict {
+    let references = &listener.references;
+    if listener.expiring.is_empty() {
+        return verdict(reason::RESOLVED, "all references are resolved", references);
+    }
+    let message = join(listener.expiring.iter().map(String::as_str));
+    verdict(reason::CERTIFICATE_EXPIRING, message, references)
 }
 
 fn programming(listener: &Judged<'_>) -> Programming {

@@ -4,7 +4,7 @@
 //! that answers which namespace may claim which name. Ports cannot meet here any more: that makes
 //! the whole object invalid.
 
-use super::certificates::{self, Owner, Pairs, Service};
+use super::certificates::{self, Owner, Pairs, Served, Service};
 use super::input::Input;
 use super::status::{Problem, reason};
 use crate::world::{ObjectKey, World};
@@ -22,6 +22,8 @@ pub(super) struct Judged<'w> {
     pub(super) service: Service,
     /// What is wrong with its references.
     pub(super) references: Vec<Problem>,
+    /// Certificates that end soon.
+    pub(super) expiring: Vec<String>,
     /// What should be looked at.
     pub(super) warnings: Vec<String>,
 }
@@ -42,15 +44,20 @@ pub(super) fn judge<'w>(
     let mut judged = Vec::new();
     for listener in &owner.object.spec.listeners {
         let refusal = unsupported(listener);
-        let (service, references) = match &refusal {
-            Some(_) => (Service::NotServed, Vec::new()),
+        let served = match &refusal {
+            Some(_) => Served {
+                service: Service::NotServed,
+                references: Vec::new(),
+                expiring: Vec::new(),
+            },
             None => certificates::serve(input, owner, listener.tls.as_ref(), pairs),
         };
         judged.push(Judged {
             spec: listener,
             refusal,
-            service,
-            references,
+            service: served.service,
+            references: served.references,
+            expiring: served.expiring,
             warnings: warnings(listener),
         });
     }

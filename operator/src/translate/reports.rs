@@ -85,7 +85,9 @@ fn route_status(
                 conditions,
             });
         } else if !input.has_gateway(&gateway) {
-            let message = format!("MailGateway {gateway} does not exist");
+            let message = format!(
+                "MailGateway {gateway} does not exist: create it, or name another in parentRefs"
+            );
             let problem = Problem::new(reason::NO_MATCHING_PARENT, message);
             let resolved_refs = verdict(reason::RESOLVED, "all references are resolved", problems);
             missing.push((gateway, refused(&problem, Some(resolved_refs))));

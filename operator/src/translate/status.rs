@@ -14,6 +14,8 @@ pub(super) mod reason {
     pub(crate) const CLASS_CONFLICT: &str = "ClassConflict";
     pub(crate) const NAMESPACE_NOT_PERMITTED: &str = "NamespaceNotPermitted";
     pub(crate) const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    /// Of ResolvedRefs=True: everything is there, and something will soon not be good any more.
+    pub(crate) const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
     pub(crate) const INVALID_SECRET_TYPE: &str = "InvalidSecretType";
     pub(crate) const INVALID_SECRET: &str = "InvalidSecret";
     pub(crate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
@@ -140,12 +142,10 @@ pub(super) fn worst(all: &[(String, &Conditions)], none: &Problem) -> Conditions
 
 fn worst_verdict(all: &[(&str, &Verdict)]) -> Option<Verdict> {
     let (_, first) = all.first()?;
-    let bad: Vec<_> = all.iter().filter(|(_, v)| !v.status).collect();
-    let shown: Vec<_> = if bad.is_empty() {
-        all.iter().collect()
-    } else {
-        bad
-    };
+    let of = |is: fn(&Verdict) -> bool| -> Vec<_> { all.iter().filter(|(_, v)| is(v)).collect() };
+    let expires = |v: &Verdict| v.reason == reason::CERTIFICATE_EXPIRING;
+    let ranked = [of(|v| !v.status), of(expires), of(|_| true)];
+    let shown = ranked.into_iter().find(|these| !these.is_empty())?;
     let reason = shown.first().map_or(first.reason, |(_, v)| v.reason);
     let same = all.iter().all(|(_, v)| v == first);
     let message = if same {
