@@ -18,11 +18,12 @@ use std::path::PathBuf;
 /// Which files, and what stands beside them.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Input {
-    /// A file or a folder with YAML or JSON objects; may be repeated. `-` reads standard input.
+    /// Files or folders with YAML or JSON objects; may be repeated. `-` reads standard input.
     #[arg(
         short = 'f',
         long = "filename",
         required = true,
+        num_args = 1..,
         value_name = "FILE|DIR"
     )]
     pub filename: Vec<PathBuf>,

@@ -52,6 +52,7 @@ fn admin() -> SocketAddr {
 /// When a port is taken, or nothing can be booted and nothing is followed.
 pub async fn run(args: Args) -> Result<(), Error> {
     crate::logging::start();
+    crate::descriptors::raise();
     let mut stop = Stop::listen()?;
     let access_log = match args.no_access_log {
         true => None,
@@ -80,7 +81,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         _ = stop.asked() => tracing::warn!("second signal, leaving at once"),
     }
     drop(following);
-    pipeline.flush().await;
+    tokio::join!(pipeline.flush(), gateway.flush());
     Ok(())
 }
 

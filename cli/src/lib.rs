@@ -6,6 +6,7 @@
 
 pub mod compile;
 pub mod demo;
+mod descriptors;
 pub mod error;
 pub mod files;
 pub mod gateway;
@@ -24,6 +25,25 @@ use std::io::Write as _;
 /// A line on the standard output. A reader that has gone (`| head`) is no error.
 pub fn say(line: Arguments<'_>) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// A whole text on the standard output, for a file or another program to take. A reader that has
+/// gone (`| head`) is no error.
+///
+/// # Errors
+/// When it could not be written whole: what stands in the file then is not what was asked for.
+pub fn print(text: &str) -> Result<(), Error> {
+    let mut output = std::io::stdout().lock();
+    let written = output
+        .write_all(text.trim_end().as_bytes())
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed("standard output", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A line on the standard error.

@@ -62,14 +62,12 @@ fn dispatch(command: Command) -> Result<(), Error> {
     match command {
         Command::Validate(args) => validate::run(&args),
         Command::Translate(args) => translate::run(&args),
-        Command::Crds => {
-            postern_cli::say(format_args!("{}", postern_crds::yaml().trim_end()));
-            Ok(())
-        }
+        Command::Crds => postern_cli::print(&postern_crds::yaml()),
         Command::Completions { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "postern", &mut std::io::stdout());
-            Ok(())
+            // Not straight to the output: clap_complete panics when that cannot be written.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "postern", &mut script);
+            postern_cli::print(&String::from_utf8_lossy(&script))
         }
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),

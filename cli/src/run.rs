@@ -52,6 +52,7 @@ pub struct Args {
 /// When the files have a fault at the start, or a port cannot be opened.
 pub async fn run(args: Args) -> Result<(), Error> {
     crate::logging::start();
+    crate::descriptors::raise();
     let mut generated = state::read(args.state_dir.as_deref())?;
     let (snapshot, recheck) = first(&args, &mut generated)?;
     // Before anything is served: a signal that comes early must drain, too.
@@ -69,7 +70,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         .map_err(|e| Error::failed("start", e))?;
     let ending = follow(&args, &gateway, &mut generated, recheck, &mut stop).await?;
     end(&gateway, ending, &mut stop).await;
-    pipeline.flush().await;
+    tokio::join!(pipeline.flush(), gateway.flush());
     Ok(())
 }
 

@@ -44,8 +44,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Output::Status => statuses(&compiled.translation),
         Output::Manifests => manifests(&compiled.translation),
     }?;
-    crate::say(format_args!("{}", text.trim_end()));
-    Ok(())
+    crate::print(&text)
 }
 
 fn yaml(value: &impl Serialize) -> Result<String, Error> {

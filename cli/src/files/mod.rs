@@ -9,7 +9,7 @@ use crate::Error;
 use jiff::Timestamp;
 use postern_crds::schema::{self, FieldError, Kind};
 use postern_crds::{MailGateway, MailPolicy, MailRoute};
-use postern_operator::world::documents::Inserted;
+use postern_operator::world::documents::{DocumentError, Inserted};
 use postern_operator::world::{Mode, World};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -55,6 +55,8 @@ pub struct Loaded {
     /// All that could not.
     pub problems: Vec<Problem>,
     places: Places,
+    /// Objects that were seen, whatever became of them.
+    documents: usize,
 }
 
 /// Reads the documents of one text; `name` stands for its file in messages.
@@ -72,6 +74,7 @@ impl Loaded {
             world: World::new(now, Mode::Standalone),
             problems: Vec::new(),
             places: Places::new(),
+            documents: 0,
         }
     }
 
@@ -92,20 +95,28 @@ impl Loaded {
 /// input.
 ///
 /// # Errors
-/// When a path cannot be read at all, or there is nothing to read.
+/// When a path cannot be read at all, or no object is in it.
 pub fn load(paths: &[PathBuf], now: Timestamp) -> Result<Loaded, Error> {
     let files = expand(paths)?;
-    if files.is_empty() {
-        return Err(Error::Usage(
-            "no files: name one with -f, or a folder that holds *.yaml, *.yml or *.json".to_owned(),
-        ));
-    }
     let mut loaded = Loaded::empty(now);
     let mut left = TOTAL;
     for file in files {
-        let text = read(&file, left)?;
-        left = left.saturating_sub(text.len() as u64);
-        read_documents(&mut loaded, &file, &text);
+        let octets = read(&file, left)?;
+        left = left.saturating_sub(octets.len() as u64);
+        match String::from_utf8(octets) {
+            Ok(text) => read_documents(&mut loaded, &file, &text),
+            Err(error) => {
+                loaded
+                    .problems
+                    .push(not_utf8(&file, error.as_bytes(), &error.utf8_error()))
+            }
+        }
+    }
+    if loaded.documents == 0 && loaded.problems.is_empty() {
+        return Err(Error::Usage(format!(
+            "{}: no object in it: one has apiVersion, kind and metadata.name",
+            list(paths)
+        )));
     }
     imply_namespaces(&mut loaded.world);
     Ok(loaded)
@@ -114,7 +125,7 @@ pub fn load(paths: &[PathBuf], now: Timestamp) -> Result<Loaded, Error> {
 /// The files that the paths mean, in the order of their names.
 ///
 /// # Errors
-/// When a path does not exist or a folder cannot be read.
+/// When a path does not exist, a folder cannot be read, or has no such file.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for path in paths {
@@ -130,6 +141,12 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
                 found.push(file);
             }
         }
+        if found.is_empty() {
+            return Err(Error::Usage(format!(
+                "{}: no *.yaml, *.yml or *.json in this folder (those below it are not read)",
+                path.display()
+            )));
+        }
         found.sort();
         files.append(&mut found);
     }
@@ -141,19 +158,36 @@ fn is_object_file(file: &Path) -> bool {
     ending.is_some_and(|ending| ["yaml", "yml", "json"].contains(&ending))
 }
 
-fn read(file: &Path, at_most: u64) -> Result<String, Error> {
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// YAML may be UTF-16, too, but Kubernetes reads UTF-8 only, and so do we.
+fn not_utf8(file: &Path, octets: &[u8], error: &std::str::Utf8Error) -> Problem {
+    let before = octets.get(..error.valid_up_to()).unwrap_or_default();
+    let wrong = octets.get(error.valid_up_to()).copied().unwrap_or_default();
+    Problem {
+        file: file.to_owned(),
+        line: 1 + before.iter().filter(|octet| **octet == b'\n').count() as u64,
+        field: String::new(),
+        reason: format!("not UTF-8 (octet 0x{wrong:02x}): save the file as UTF-8"),
+    }
+}
+
+fn read(file: &Path, at_most: u64) -> Result<Vec<u8>, Error> {
     let fail = |e: std::io::Error| Error::failed(&file.display().to_string(), e);
-    let mut text = String::new();
+    let mut text = Vec::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin()
             .lock()
             .take(at_most + 1)
-            .read_to_string(&mut text)
+            .read_to_end(&mut text)
     } else {
         std::fs::File::open(file)
             .map_err(fail)?
             .take(at_most + 1)
-            .read_to_string(&mut text)
+            .read_to_end(&mut text)
     };
     match read {
         Err(error) => Err(fail(error)),
@@ -182,7 +216,8 @@ fn read_documents(loaded: &mut Loaded, file: &Path, text: &str) {
             return;
         }
     };
-    for document in documents {
+    for document in documents.into_iter().flat_map(items) {
+        loaded.documents += 1;
         let wrong = faults(&document.value);
         if !wrong.is_empty() {
             loaded.problems.extend(
@@ -200,12 +235,47 @@ fn read_documents(loaded: &mut Loaded, file: &Path, text: &str) {
             }
             Ok(Inserted::Ignored) => {}
             Err(error) => {
+                let first = match &error {
+                    DocumentError::Duplicate { kind, key } => {
+                        loaded.places.get(&format!("{kind}/{key}"))
+                    }
+                    _ => None,
+                };
+                let first = first.map_or_else(String::new, |(file, document)| {
+                    format!(" (the first: {}:{})", file.display(), document.line_of(""))
+                });
+                let reason = format!("{error}{first}");
                 loaded
                     .problems
-                    .push(problem(document.line_of(""), "", error.to_string()));
+                    .push(problem(document.line_of(""), "", reason));
             }
         }
     }
+}
+
+/// The objects of a `List`, as `kubectl get -o yaml` prints them; any other object alone.
+fn items(document: Document) -> Vec<Document> {
+    let Document { value, lines } = document;
+    let is_list = value
+        .get("apiVersion")
+        .is_some_and(|version| version == "v1")
+        && value.get("kind").is_some_and(|kind| kind == "List");
+    let (true, Some(Value::Array(items))) = (is_list, value.get("items")) else {
+        return vec![Document { value, lines }];
+    };
+    let item = |(index, value): (usize, &Value)| {
+        let path = format!("items[{index}]");
+        let below = |(field, line): (&String, &u64)| {
+            let field = field.strip_prefix(&path)?;
+            Some((field.trim_start_matches('.').to_owned(), *line))
+        };
+        Document {
+            value: value.clone(),
+            // Ordered: the fields of an item stand together.
+            lines: lines.range(path.clone()..).map_while(below).collect(),
+        }
+    };
+    items.iter().enumerate().map(item).collect()
 }
 
 /// What the API server would refuse in an object of one of our kinds; nothing in any other.
@@ -219,8 +289,14 @@ fn faults(object: &Value) -> Vec<FieldError> {
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
-    if text("apiVersion") != format!("{}/{}", postern_crds::GROUP, postern_crds::VERSION) {
-        return Vec::new();
+    let ours = format!("{}/{}", postern_crds::GROUP, postern_crds::VERSION);
+    match text("apiVersion").split_once('/') {
+        Some((postern_crds::GROUP, postern_crds::VERSION)) => {}
+        Some((postern_crds::GROUP, _)) => {
+            let known = format!("{:?} is not known: write {ours}", text("apiVersion"));
+            return vec![FieldError::new("apiVersion", known)];
+        }
+        _ => return Vec::new(),
     }
     match text("kind") {
         "MailGateway" => of::<MailGateway>(object),

@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
         let line = error.location().map(|location| location.line());
         YamlError {
             line,
-            reason: first_line(&error.to_string()),
+            reason: reason(&error.to_string()),
         }
     })?;
     Ok(trees
@@ -69,9 +69,31 @@ pub fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
         .collect())
 }
 
-/// The parser's message without the picture that follows it.
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+/// The parser's message for a person: without the line, which is told apart, and the picture that
+/// follows; with what to do where it does not say.
+fn reason(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let told = line.strip_prefix("line ").and_then(|rest| {
+        let (_, rest) = rest.split_once(" column ")?;
+        rest.split_once(": ")
+    });
+    let (column, what) = told.unwrap_or(("", line));
+    if what.starts_with("budget breached") {
+        return "too much for one file, where an alias counts as all that it stands for: \
+                write less, or part it into several files"
+            .to_owned();
+    }
+    let hint = if what.starts_with("tabs disallowed") {
+        ": indent with spaces"
+    } else {
+        ""
+    };
+    if column.is_empty() {
+        format!("{what}{hint}")
+    } else {
+        format!("{what}{hint} (column {column})")
+    }
 }
 
 /// A value whose parts know where they stand.
