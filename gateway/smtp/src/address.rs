@@ -204,13 +204,14 @@ impl fmt::Display for ForwardPath {
 impl FromStr for ClientName {
     type Err = AddressError;
 
-    /// Reads a domain name (ASCII, RFC 5321 §2.3.5) or an address literal.
+    /// Reads a domain name (ASCII, RFC 5321 §2.3.5; an underscore is taken for a letter) or an
+    /// address literal.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         // RFC 6531 §3.7.1: what EHLO carries was sent before any extension was agreed on.
         if !text.is_ascii() {
             return Err(AddressError::Domain);
         }
-        match text.parse()? {
+        match grammar::client_name(text)? {
             Domain::Name(name) => Ok(Self::Domain(name)),
             Domain::Literal(address) => Ok(Self::Literal(address)),
         }

@@ -144,26 +144,40 @@ pub(super) fn domain(text: &str) -> Result<Domain, AddressError> {
         return Err(AddressError::DomainTooLong);
     }
     if text.is_ascii() {
-        name(text)?;
+        name(text, is_let_dig)?;
         return Ok(Domain::Name(text.to_ascii_lowercase()));
     }
     // RFC 6531 §3.2: U-labels are looked up, and compared, as A-labels.
     let a_labels = idna::domain_to_ascii_strict(text).map_err(|_| AddressError::Domain)?;
-    name(&a_labels)?;
+    name(&a_labels, is_let_dig)?;
     Ok(Domain::Name(a_labels))
 }
 
+/// What a client calls itself in HELO or EHLO, ASCII: `Domain / address-literal`, and beyond the
+/// grammar an underscore where a letter may stand. Hosts are named so that send genuine mail, and
+/// the name is no address that anything is sent to.
+pub(super) fn client_name(text: &str) -> Result<Domain, AddressError> {
+    if text.starts_with('[') || text.len() > MAX_DOMAIN {
+        return domain(text);
+    }
+    name(text, |octet| is_let_dig(octet) || octet == b'_')?;
+    Ok(Domain::Name(text.to_ascii_lowercase()))
+}
+
+/// `Let-dig = ALPHA / DIGIT`.
+const fn is_let_dig(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric()
+}
+
 /// `sub-domain *("." sub-domain)`, `sub-domain = Let-dig [Ldh-str]`.
-fn name(text: &str) -> Result<(), AddressError> {
+fn name(text: &str, let_dig: fn(u8) -> bool) -> Result<(), AddressError> {
     for label in text.split('.') {
         let octets = label.as_bytes();
-        let (Some(first), Some(last)) = (octets.first(), octets.last()) else {
+        let (Some(&first), Some(&last)) = (octets.first(), octets.last()) else {
             return Err(AddressError::Domain);
         };
-        let inner = octets
-            .iter()
-            .all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
-        if !inner || !first.is_ascii_alphanumeric() || !last.is_ascii_alphanumeric() {
+        let inner = octets.iter().all(|octet| let_dig(*octet) || *octet == b'-');
+        if !inner || !let_dig(first) || !let_dig(last) {
             return Err(AddressError::Domain);
         }
         if octets.len() > MAX_LABEL {

@@ -42,6 +42,18 @@ fn domains_are_a_labels_and_keep_what_was_sent() {
 }
 
 #[test]
+fn a_client_may_have_underscores_in_its_name_and_a_mailbox_not() {
+    for name in ["WIN_2012.corp.example", "_a", "a_", "_._"] {
+        let read = name.parse::<ClientName>().unwrap();
+        assert_eq!(read.to_string(), name.to_ascii_lowercase());
+        assert!(format!("a@{name}").parse::<Mailbox>().is_err(), "{name}");
+    }
+    for name in ["a_-", "-_", "a b", "a..b", "_.", "[_]", "a_\u{e9}", "a!b"] {
+        assert!(name.parse::<ClientName>().is_err(), "{name}");
+    }
+}
+
+#[test]
 fn literals_are_addresses() {
     for (text, address) in [
         ("a@[192.0.2.1]", "192.0.2.1"),
