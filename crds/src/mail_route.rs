@@ -36,6 +36,11 @@ use crate::status::{ParentStatus, conditions_schema};
         json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
     ),
     printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
@@ -44,12 +49,6 @@ use crate::status::{ParentStatus, conditions_schema};
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#,
-        priority = 1
     ),
     printcolumn(
         name = "Recipients",

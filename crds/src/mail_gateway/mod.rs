@@ -61,6 +61,11 @@ use crate::scalar::{DomainName, EmailAddress};
         json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
     ),
     printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
@@ -69,12 +74,6 @@ use crate::scalar::{DomainName, EmailAddress};
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#,
-        priority = 1
     ),
     printcolumn(
         name = "Hostname",

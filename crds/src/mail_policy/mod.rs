@@ -48,6 +48,11 @@ use crate::status::conditions_schema;
         json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
     ),
     printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
@@ -56,12 +61,6 @@ use crate::status::conditions_schema;
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#,
-        priority = 1
     ),
     printcolumn(
         name = "Targets",

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::name::domain;
 use super::{DomainName, ScalarError, string_scalar};
+use crate::cel::value_rule;
 
 /// The local part of an address that needs no quotes: a dot-string (RFC 5321 §4.1.2), where
 /// characters beyond US-ASCII are allowed too (RFC 6531 §3.3).
@@ -25,7 +26,18 @@ pub struct EmailAddress {
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).
 const LOCAL_PART: usize = 64;
 
-string_scalar!(EmailAddress, max_length: 254, pattern: concat!("^", local_part!(), "@", domain!(), "$"));
+/// What the parser says of a longer one.
+const SHORT_ENOUGH: &str = "an address with at most 64 octets before the @";
+
+/// The rule's message. A pattern counts characters, and the limit is in octets.
+const TOO_LONG: &str = "must have at most 64 octets before the @";
+
+string_scalar!(
+    EmailAddress,
+    max_length: 254,
+    pattern: concat!("^", local_part!(), "@", domain!(), "$"),
+    rules: [value_rule("bytes(self.split('@')[0]).size() <= 64", TOO_LONG)]
+);
 
 impl EmailAddress {
     /// What stands before the `@`, ASCII letters in lower case.
@@ -48,9 +60,11 @@ impl FromStr for EmailAddress {
         let error = || ScalarError::new(text, "an address such as postmaster@example.com");
         let (local_part, domain) = text.split_once('@').ok_or_else(error)?;
         // RFC 5321 §4.5.3.1.3: 256 with the angle brackets; §4.5.3.1.1: 64 octets of local part.
-        let is_too_long = text.chars().count() > 254 || local_part.len() > LOCAL_PART;
-        if is_too_long || !is_dot_string(local_part) {
+        if text.chars().count() > 254 || !is_dot_string(local_part) {
             return Err(error());
+        }
+        if local_part.len() > LOCAL_PART {
+            return Err(ScalarError::new(text, SHORT_ENOUGH));
         }
         let domain = domain.parse().map_err(|_| error())?;
         Ok(Self {
@@ -88,9 +102,17 @@ pub enum AddressPattern {
     Any,
 }
 
-string_scalar!(AddressPattern, max_length: 255, pattern: concat!(
-    "^(\\*|((\\*@)?\\*\\.|\\*@|", local_part!(), "@)?", domain!(), ")$"
-));
+string_scalar!(
+    AddressPattern,
+    max_length: 255,
+    pattern: concat!(
+        "^(\\*|((\\*@)?\\*\\.|\\*@|", local_part!(), "@)?", domain!(), ")$"
+    ),
+    rules: [value_rule(
+        "!self.contains('@') || bytes(self.split('@')[0]).size() <= 64",
+        TOO_LONG
+    )]
+);
 
 impl AddressPattern {
     /// Whether an address, given by its local part and domain, is meant. The null reverse-path has
@@ -125,7 +147,10 @@ impl FromStr for AddressPattern {
         };
         let expected =
             "an address pattern: user@example.com, example.com, *.example.com (names below), or *";
-        parsed.map_err(|_| ScalarError::new(text, expected))
+        parsed.map_err(|error| match error.expected {
+            SHORT_ENOUGH => error,
+            _ => ScalarError::new(text, expected),
+        })
     }
 }
 
