@@ -17,6 +17,9 @@ fn zone() -> Zone {
         ("down.test", "SERVFAIL".into()),
         ("_dmarc.down.test", "SERVFAIL".into()),
         ("soft.test", "v=spf1 ~all".into()),
+        ("told.test", "v=spf1 -all exp=why.told.test".into()),
+        ("why.told.test", "%{i} is none of ours".into()),
+        ("client.test", "v=spf1 ip4:127.0.0.1 -all".into()),
     ]
 }
 
@@ -242,4 +245,73 @@ async fn a_trusted_forwarder_is_not_held_to_spf_and_dmarc_and_its_trace_goes_on(
     );
     assert!(message.contains(&ours), "{message}");
     assert_eq!(message.matches("Traceparent:").count(), 1);
+}
+
+/// The first field of the mail that the backend got, unfolded.
+fn results(world: &World) -> String {
+    let message = world.backend.mails()[0].message.replace("\r\n\t", " ");
+    message.lines().next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spf_has_a_result_for_each_identity_and_a_domain_explains_its_fail() {
+    let mut world = World::with(zone(), |_| {}).await;
+    let mut client = world.client().await;
+    let mail = "From: <ann@soft.test>\r\n\r\nHello";
+    let reply = client.mail("ann@told.test", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let results = results(&world);
+    assert!(
+        results.contains(" spf=fail (-all) smtp.mailfrom=ann@told.test;")
+            && results.contains(" spf=pass (ip4:127.0.0.1) smtp.helo=client.test;"),
+        "{results}"
+    );
+    world.change(|snapshot| {
+        let verify = &mut first_rule(snapshot).enforced.data.verify;
+        verify.value.spf.on_fail = Action::Reject;
+    });
+    let reply = client.mail("ann@told.test", "bob@acme.test", mail).await;
+    assert_eq!(
+        reply,
+        "550 5.7.23 SPF fails: told.test: -all (default policy). The domain told.test explains: \
+         127.0.0.1 is none of ours"
+    );
+    // The null reverse-path is the HELO name's.
+    let reply = client.mail("", "bob@acme.test", mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_sealer_overrules_dmarc_and_header_and_trace_say_so() {
+    let text = include_str!("../../../tests/suites/arc/forwarded.txt");
+    let (key, mail) = text.split_once("\n\n").unwrap();
+    let (owner, record) = key.split_once(' ').unwrap();
+    let mut zone = zone();
+    zone.push((owner, record.to_owned()));
+    let mut world = World::with(zone, |_| {}).await;
+    let mut client = world.client().await;
+    let mail = mail.trim_end().replace('\n', "\r\n");
+    let reply = client.mail("x@list.test", "bob@acme.test", &mail).await;
+    assert!(
+        reply.starts_with("550 5.7.26 "),
+        "nobody is trusted: {reply}"
+    );
+    world.change(|snapshot| {
+        let verify = &mut first_rule(snapshot).enforced.data.verify;
+        verify.value.trusted_sealers = vec!["list.test".into()];
+    });
+    let reply = client.mail("x@list.test", "bob@acme.test", &mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let results = results(&world);
+    let dmarc = " dmarc=fail reason=\"overruled: trusted sealer list.test\" header.from=bank.test \
+                 policy.dmarc=reject;";
+    assert!(results.contains(dmarc), "{results}");
+    assert!(
+        results.contains(" arc=pass header.oldest-pass=0;"),
+        "{results}"
+    );
+    let record = world.records.transaction(1).await;
+    let span = child(&record.span, "check.dmarc");
+    let says = ("postern.dmarc.override", "trusted sealer list.test".into());
+    assert!(span.attributes.contains(&says), "{span:#?}");
 }
