@@ -134,6 +134,9 @@ impl Leg {
         deadline: Instant,
         record: &mut Record,
     ) -> Result<Vec<Answer>, Failure> {
+        if deadline <= Instant::now() {
+            return Err(Failure::Unasked);
+        }
         let mut fresh = false;
         loop {
             let mut acquired = self

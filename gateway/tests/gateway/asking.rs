@@ -131,6 +131,27 @@ async fn the_destinations_of_a_group_share_one_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_had_no_turn_is_not_asked_and_not_blamed() {
+    let hangs = Scripted::start(Script::default().when("RCPT", Act::Hang)).await;
+    let good = Scripted::start(Script::default()).await;
+    // As many as are asked at once, and one more.
+    let names: Vec<String> = (0..16).map(|number| format!("hangs-{number:02}")).collect();
+    let mut backends: Vec<(&str, &Scripted)> = vec![("good", &good)];
+    backends.extend(names.iter().map(|name| (name.as_str(), &hangs)));
+    let mut rules: Vec<Rule> = names.iter().map(|name| to(name, &[(name, 1)])).collect();
+    rules.push(to("good", &[("good", 1)]));
+    let world = world(Duration::from_millis(500), rules, &backends).await;
+    let mut client = world.client().await;
+    let mut locals: Vec<&str> = names.iter().map(String::as_str).collect();
+    locals.push("good");
+    let replies = group(&mut client, &locals).await;
+    assert_eq!(replies[..16], ["451 4.4.2"; 16]);
+    assert_eq!(replies[16], "451 4.4.5");
+    assert_eq!(good.connections(), 0);
+    client.talk("RCPT TO:<good@acme.test>", "250 ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_prefers_a_backend_that_one_of_it_has() {
     let one = Scripted::start(Script::default()).await;
     let two = Scripted::start(Script::default()).await;

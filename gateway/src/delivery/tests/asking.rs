@@ -280,6 +280,34 @@ async fn the_weighted_choice_is_made_once_and_prefers_the_backend_already_chosen
 }
 
 #[tokio::test]
+async fn the_mail_server_of_another_domain_is_another_destination() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 24));
+    let store = compiled(address, BackendProtocol::Smtp);
+    let mx = Compiled {
+        target: Target::Mx,
+        ..store.clone()
+    };
+    let deliveries = Deliveries::new(limits());
+    let snapshot = snapshot([("mx", mx), ("store", store)]);
+    let backends = deliveries.apply(&snapshot, Arc::new(NoNames)).unwrap();
+    let (away, either, home) = (
+        rule(&[("mx", 1)]),
+        rule(&[("mx", 1), ("store", 1)]),
+        rule(&[("store", 1)]),
+    );
+    let mut choices = Choices::default();
+    let mut choose = |key, rule: &Rule, recipient: &str| {
+        let chosen = choices.destination(&backends, (0, key), rule, &mailbox(recipient));
+        chosen.unwrap().backend().id().to_string()
+    };
+    assert_eq!(choose(0, &away, "a@one.test"), "mx");
+    assert_eq!(choose(1, &home, "a@acme.test"), "store");
+    // What leads to the mail servers of `two.test` helps nobody of this group; `store` does.
+    assert_eq!(choose(2, &either, "a@two.test"), "store");
+    assert_eq!(choose(3, &either, "a@one.test"), "mx");
+}
+
+#[tokio::test]
 async fn a_backend_that_failed_is_avoided_for_a_while() {
     let backend = Scripted::start(Script::default()).await;
     let dead = compiled("127.0.0.1:1".parse().unwrap(), BackendProtocol::Smtp);
