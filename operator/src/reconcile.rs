@@ -21,15 +21,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use facts::{addresses, progress, refused};
+use facts::{addresses, event_reporter, progress, reference, refused};
 use pace::{PAUSES, due, lost, next, pause};
 
-use crate::apply::{self, ApplyError, Found, Memory, Site, Writes};
+use crate::apply::{self, ApplyError, Found, Memory, Need, Site, Writes};
 use crate::metrics::{GatewayLabels, Metrics};
 use crate::names;
 use crate::observe::kept::Pod;
 use crate::observe::{Bell, Known, Observer, Own};
 use crate::options::Options;
+use crate::report::events::{News, Teller};
 use crate::report::fleet::Fleet;
 use crate::report::status::Gateway;
 use crate::report::{Asker, Objects, Reporter};
@@ -69,6 +70,7 @@ struct Kept {
     wait_until: Option<Timestamp>,
     foreign: Option<(Child, Instant)>,
     confirmed: BTreeMap<String, i64>,
+    teller: Teller,
 }
 
 impl Reconciler {
@@ -154,13 +156,33 @@ impl Reconciler {
             writes: &self.writes,
             controller: &controller,
         };
-        let failed = reporter.report(&objects, &translation, &gateways).await;
-        self.metrics.status_failures.inc_by(failed as u64);
+        let reported = reporter.report(&objects, &translation, &gateways).await;
+        self.metrics.status_failures.inc_by(reported.failed as u64);
+        self.tell(&objects.gateways, reported.news).await;
         self.metrics.passes.inc();
         if let Some(seconds) = &self.metrics.pass_seconds {
             seconds.observe(begun.elapsed().as_secs_f64());
         }
-        self.next(translation.recheck_at, failed)
+        self.next(translation.recheck_at, reported.failed)
+    }
+
+    /// Writes Events for what has turned.
+    async fn tell(
+        &mut self,
+        gateways: &BTreeMap<ObjectKey, Arc<Own<MailGateway>>>,
+        all: Vec<(ObjectKey, Vec<News>)>,
+    ) {
+        let reporter = event_reporter(&self.options);
+        for (key, news) in all {
+            let kept = self.gateways.get_mut(&key);
+            let (Some(kept), Some(own)) = (kept, gateways.get(&key)) else {
+                continue;
+            };
+            let object = reference(own.object.metadata());
+            kept.teller
+                .tell(&self.client, &reporter, &object, news)
+                .await;
+        }
     }
 
     fn objects(&self) -> Objects {
@@ -302,13 +324,11 @@ impl Reconciler {
             let hash = memory.live.as_ref().and_then(|live| live.hash());
             let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
             let fleet = Fleet::count(pods, &self.asker, hash);
-            // Where there is no pod at all, nobody can boot from the previous set meanwhile.
-            let acknowledged = fleet.all_run_it() || fleet.pods == 0;
-            work.push((key, gateway, output, memory, acknowledged));
+            work.push((key, gateway, output, memory, fleet.need()));
         }
         let applied: Vec<Applied> = stream::iter(work)
-            .map(|(key, gateway, output, memory, acknowledged)| {
-                self.apply_one(key, gateway, output, memory, acknowledged)
+            .map(|(key, gateway, output, memory, need)| {
+                self.apply_one(key, gateway, output, memory, need)
             })
             .buffer_unordered(GATEWAYS)
             .collect()
@@ -325,7 +345,7 @@ impl Reconciler {
         gateway: &MailGateway,
         output: &GatewayOutput,
         mut memory: Memory,
-        acknowledged: bool,
+        need: Need,
     ) -> Applied {
         let site = Site {
             client: &self.client,
@@ -338,7 +358,7 @@ impl Reconciler {
         let found = Found {
             written: &|kind, key| self.observer.written(kind, key),
             generated: self.observer.generated_for(uid),
-            acknowledged,
+            need,
         };
         let applying = apply::apply(&site, output, &found, &mut memory);
         let result = tokio::time::timeout(GATEWAY_TIME, applying).await;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client};
 use postern_config::Snapshot;
 use postern_config::chunks::{CHUNKS, DecodeError, Part, chunk_name};
-use postern_config::head::{HEAD_KEY, Head, Set};
+use postern_config::head::{HEAD_KEY, Head, Set, SetHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -156,11 +156,7 @@ async fn current_set(
     versions: &mut BTreeMap<(&'static str, String), Option<String>>,
 ) -> kube::Result<CurrentSet> {
     let set = head.current.set;
-    let (config, keys) = futures::future::try_join(
-        pieces.chunks(Part::Config, set),
-        pieces.chunks(Part::Keys, set),
-    )
-    .await?;
+    let (config, keys) = both_parts(pieces, set).await?;
     for (part, chunks) in [(Part::Config, &config), (Part::Keys, &keys)] {
         for (index, chunk) in chunks.iter().enumerate() {
             let name = pieces.name(&chunk_name(part, set, index));
@@ -170,21 +166,45 @@ async fn current_set(
             versions.insert((kind(part), name), version);
         }
     }
-    let octets = |chunks: Vec<Option<Chunk>>| -> Vec<Vec<u8>> {
+    Ok(decoded(&head.current, config, keys))
+}
+
+/// Whether a set holds what the head says.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub(super) async fn can_be_booted(
+    client: &Client,
+    gateway: &ObjectKey,
+    set: &SetHash,
+) -> kube::Result<bool> {
+    let pieces = Pieces::of(client, gateway);
+    let (config, keys) = both_parts(&pieces, set.set).await?;
+    Ok(!matches!(decoded(set, config, keys), CurrentSet::Broken(_)))
+}
+
+type Chunks = Vec<Option<Chunk>>;
+
+async fn both_parts(pieces: &Pieces, set: Set) -> kube::Result<(Chunks, Chunks)> {
+    let config = pieces.chunks(Part::Config, set);
+    let keys = pieces.chunks(Part::Keys, set);
+    futures::future::try_join(config, keys).await
+}
+
+fn decoded(expected: &SetHash, config: Chunks, keys: Chunks) -> CurrentSet {
+    let octets = |chunks: Chunks| -> Vec<Vec<u8>> {
         chunks
             .into_iter()
             .flatten()
             .map(|chunk| chunk.octets)
             .collect()
     };
-    Ok(
-        match Snapshot::decode(&head.current, &octets(config), &octets(keys)) {
-            Ok(snapshot) => CurrentSet::Intact(Arc::new(snapshot)),
-            // The hash has been found right before it was parsed.
-            Err(DecodeError::Parse { .. }) => CurrentSet::Other,
-            Err(error) => CurrentSet::Broken(error.to_string()),
-        },
-    )
+    match Snapshot::decode(expected, &octets(config), &octets(keys)) {
+        Ok(snapshot) => CurrentSet::Intact(Arc::new(snapshot)),
+        // The hash has been found right before it was parsed.
+        Err(DecodeError::Parse { .. }) => CurrentSet::Other,
+        Err(error) => CurrentSet::Broken(error.to_string()),
+    }
 }
 
 /// A head of a newer schema is read as far as it can be: which set is current does not change its

@@ -32,7 +32,7 @@ use crate::observe::owned_kinds;
 use crate::translation::{GatewayOutput, Generate};
 use crate::world::{Child, ObjectKey};
 pub use live::{CurrentSet, Live, WRITTEN_AT, read};
-pub use snapshot::{PREVIOUS_IS_KEPT, Plan, plan};
+pub use snapshot::{Need, PREVIOUS_IS_KEPT, Plan, plan};
 pub use writes::{Ended, Writes};
 
 /// What was generated is read back long before; if not, the gateway is tried again then.
@@ -171,8 +171,8 @@ pub struct Found<'a> {
     pub written: &'a (dyn Fn(&str, &ObjectKey) -> Option<Arc<DynamicObject>> + Send + Sync),
     /// Generated Secrets that serve this gateway.
     pub generated: BTreeSet<ObjectKey>,
-    /// No pod needs the previous set: all ready ones run the current snapshot, or there is none.
-    pub acknowledged: bool,
+    /// What its pods need the previous set for.
+    pub need: Need,
 }
 
 /// Applies what shall be for one gateway. Gives the time when to come back, if it must wait before
@@ -192,7 +192,7 @@ pub async fn apply(
         return Ok(Some(again.unwrap_or(Timestamp::MAX)));
     }
     let wait = match &desired.snapshot {
-        Some(snapshot) => apply_snapshot(site, snapshot, found.acknowledged, memory).await?,
+        Some(snapshot) => apply_snapshot(site, snapshot, found.need, memory).await?,
         None => None,
     };
     if let Some(manifests) = &desired.manifests {
@@ -214,7 +214,7 @@ pub async fn apply(
 pub async fn apply_snapshot(
     site: &Site<'_>,
     snapshot: &Snapshot,
-    acknowledged: bool,
+    need: Need,
     memory: &mut Memory,
 ) -> Result<Option<Timestamp>, ApplyError> {
     if memory
@@ -225,8 +225,9 @@ pub async fn apply_snapshot(
         return Ok(None);
     }
     let encoded = encode(snapshot.clone()).await?;
+    let need = possible(site, need, memory.live.as_ref()).await?;
     let now = Timestamp::now();
-    match plan(memory.live.as_ref(), &encoded.hash, acknowledged, now) {
+    match plan(memory.live.as_ref(), &encoded.hash, need, now) {
         Plan::Nothing => Ok(None),
         Plan::Wait { until } => Ok(Some(until)),
         Plan::Write {
@@ -254,6 +255,18 @@ pub async fn apply_snapshot(
             memory.live = Some(written);
             Ok(None)
         }
+    }
+}
+
+/// Nobody needs a previous set that cannot be booted: then the current one is kept, rejected or not.
+async fn possible(site: &Site<'_>, need: Need, live: Option<&Live>) -> Result<Need, ApplyError> {
+    let head = live.and_then(|live| live.head.as_ref());
+    match head.and_then(|head| head.previous.as_ref()) {
+        Some(previous) if need == Need::Rejected => {
+            let boots = live::can_be_booted(site.client, &site.key, previous).await?;
+            Ok(if boots { need } else { Need::Nothing })
+        }
+        _ => Ok(need),
     }
 }
 

@@ -1,10 +1,21 @@
 //! Writing a snapshot: two sets of chunks and a head, so that at every moment, and after a kill
 //! between any two writes, a pod finds one that it can boot.
 //!
-//! In go the snapshot that shall be and what stands in the cluster ([`Live`]); out comes a
-//! [`Plan`], which is pure, and its execution. A set that the head calls current is never
-//! overwritten while it is intact; every write carries the resource version that was read; the
-//! head is written last.
+//! In go the snapshot that shall be, what stands in the cluster ([`Live`]) and what the pods need of
+//! it ([`Need`]); out comes a [`Plan`], which is pure, and its execution. Every write carries the
+//! resource version that was read; the head is written last.
+//!
+//! Of the two sets the one is overwritten that no pod needs in order to boot:
+//!
+//! - Usually the previous one, once every ready pod has acknowledged the current, or
+//!   [`PREVIOUS_IS_KEPT`] after the head was written. Then the current one is intact throughout.
+//! - The current one, when a pod has rejected it. That pod runs the previous set and can boot no
+//!   other, so that one stays however long it takes, and the next change stands where the rejected
+//!   set stood. From the first chunk to the head, the head names a hash that its current set does
+//!   not have: whoever boots meanwhile takes the previous one, and whoever is reading the current
+//!   one finds another hash, and reads the head again. A kill leaves the same, and the next leader
+//!   finds a broken current set and writes it over.
+//! - The current one as well when it is broken: nobody can boot it.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -28,6 +39,23 @@ use crate::names;
 /// overwritten, counted from the writing of the head.
 pub const PREVIOUS_IS_KEPT: SignedDuration = SignedDuration::from_secs(30);
 
+/// An answer of a pod that was never heard is waited for that long before it is looked again. Its
+/// coming begins a pass anyway.
+const UNTIL_HEARD: SignedDuration = SignedDuration::from_secs(1);
+
+/// What the pods need the previous set for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// For nothing: all ready ones run the current set, or there is no pod.
+    Nothing,
+    /// Some have not acknowledged the current set (yet).
+    Behind,
+    /// Some ready pods have been asked and have neither answered nor been given up.
+    Unheard,
+    /// Some have rejected the current set: they can boot no other.
+    Rejected,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
@@ -49,52 +77,54 @@ pub enum Plan {
     },
 }
 
-/// What to do so that the snapshot of that hash becomes current. `acknowledged`: no pod needs the
-/// previous set, as all ready ones run the current one or there is none.
+/// What to do so that the snapshot of that hash becomes current.
 #[must_use]
-pub fn plan(live: Option<&Live>, hash: &str, acknowledged: bool, now: Timestamp) -> Plan {
-    let Some(live) = live else {
-        return Plan::Write {
-            set: Set::A,
-            previous: None,
-            generation: 1,
-        };
+pub fn plan(live: Option<&Live>, hash: &str, need: Need, now: Timestamp) -> Plan {
+    let first = Plan::Write {
+        set: Set::A,
+        previous: None,
+        generation: 1,
     };
-    let Some(head) = &live.head else {
-        // Nobody can boot from a head that cannot be read, whatever the sets hold.
-        return Plan::Write {
-            set: Set::A,
-            previous: None,
-            generation: 1,
-        };
+    // Nobody can boot from a head that cannot be read, whatever the sets hold.
+    let Some((live, head)) = live.and_then(|live| Some((live, live.head.as_ref()?))) else {
+        return first;
     };
     let generation = head.generation.saturating_add(1);
+    let over_current = Plan::Write {
+        set: head.current.set,
+        previous: head.previous.clone(),
+        generation,
+    };
+    let over_previous = Plan::Write {
+        set: head.current.set.other(),
+        previous: Some(head.current.clone()),
+        generation,
+    };
     if let CurrentSet::Broken(_) = live.current {
-        // Nobody boots the current set, somebody may boot the previous one: that one stays.
-        let (set, previous) = (head.current.set, head.previous.clone());
-        return Plan::Write {
-            set,
-            previous,
-            generation,
-        };
+        return over_current;
     }
     if head.current.hash == hash && head.schema == SCHEMA {
         return Plan::Nothing;
     }
-    let free_at = live
-        .written_at
-        .unwrap_or(now)
-        .saturating_add(PREVIOUS_IS_KEPT);
-    match free_at {
-        Ok(until) if head.previous.is_some() && !acknowledged && now < until => {
-            Plan::Wait { until }
-        }
-        _ => Plan::Write {
-            set: head.current.set.other(),
-            previous: Some(head.current.clone()),
-            generation,
-        },
+    if head.previous.is_none() {
+        return over_previous;
     }
+    match need {
+        Need::Nothing => over_previous,
+        Need::Rejected => over_current,
+        // It may have rejected the current set.
+        Need::Unheard => wait(now, UNTIL_HEARD, now).unwrap_or(over_previous),
+        Need::Behind => {
+            let written_at = live.written_at.unwrap_or(now);
+            wait(written_at, PREVIOUS_IS_KEPT, now).unwrap_or(over_previous)
+        }
+    }
+}
+
+/// [`Plan::Wait`], unless so long after `since` has passed.
+fn wait(since: Timestamp, long: SignedDuration, now: Timestamp) -> Option<Plan> {
+    let until = since.saturating_add(long).ok()?;
+    (now < until).then_some(Plan::Wait { until })
 }
 
 /// Carries out [`Plan::Write`] and says what stands in the cluster then.
@@ -289,7 +319,10 @@ mod tests {
     #[test]
     fn the_same_hash_is_not_written_again() {
         let live = live(CurrentSet::Other, None);
-        assert_eq!(plan(Some(&live), "old", true, WRITTEN), Plan::Nothing);
+        assert_eq!(
+            plan(Some(&live), "old", Need::Nothing, WRITTEN),
+            Plan::Nothing
+        );
     }
 
     #[test]
@@ -300,8 +333,8 @@ mod tests {
             previous: Some(hash(Set::B, "old")),
             generation: 8,
         };
-        assert_eq!(plan(Some(&live), "new", false, WRITTEN), expected);
-        assert_eq!(set(&plan(None, "new", false, WRITTEN)), Some(Set::A));
+        assert_eq!(plan(Some(&live), "new", Need::Behind, WRITTEN), expected);
+        assert_eq!(set(&plan(None, "new", Need::Behind, WRITTEN)), Some(Set::A));
     }
 
     #[test]
@@ -309,9 +342,42 @@ mod tests {
         let live = live(CurrentSet::Other, Some(hash(Set::A, "older")));
         let until = WRITTEN + PREVIOUS_IS_KEPT;
         let soon = until - SignedDuration::from_millis(1);
-        assert_eq!(plan(Some(&live), "new", false, soon), Plan::Wait { until });
-        assert_eq!(set(&plan(Some(&live), "new", true, soon)), Some(Set::A));
-        assert_eq!(set(&plan(Some(&live), "new", false, until)), Some(Set::A));
+        let plan = |need, now| plan(Some(&live), "new", need, now);
+        assert_eq!(plan(Need::Behind, soon), Plan::Wait { until });
+        assert_eq!(set(&plan(Need::Nothing, soon)), Some(Set::A));
+        assert_eq!(set(&plan(Need::Behind, until)), Some(Set::A));
+    }
+
+    #[test]
+    fn a_rejected_set_is_written_over_at_any_time_and_the_previous_one_left() {
+        let previous = Some(hash(Set::A, "older"));
+        let live = live(CurrentSet::Other, previous.clone());
+        let expected = Plan::Write {
+            set: Set::B,
+            previous,
+            generation: 8,
+        };
+        for now in [WRITTEN, WRITTEN + PREVIOUS_IS_KEPT * 10] {
+            assert_eq!(plan(Some(&live), "new", Need::Rejected, now), expected);
+        }
+        let same = plan(Some(&live), "old", Need::Rejected, WRITTEN);
+        assert_eq!(same, Plan::Nothing);
+    }
+
+    #[test]
+    fn a_pod_that_was_not_heard_yet_may_have_rejected_the_set() {
+        let live = live(CurrentSet::Other, Some(hash(Set::A, "older")));
+        let late = WRITTEN + PREVIOUS_IS_KEPT * 10;
+        let until = late + UNTIL_HEARD;
+        let plan = plan(Some(&live), "new", Need::Unheard, late);
+        assert_eq!(plan, Plan::Wait { until });
+    }
+
+    #[test]
+    fn a_rejected_set_that_has_none_before_it_is_left() {
+        let live = live(CurrentSet::Other, None);
+        let plan = plan(Some(&live), "new", Need::Rejected, WRITTEN);
+        assert_eq!(set(&plan), Some(Set::A));
     }
 
     #[test]
@@ -324,7 +390,7 @@ mod tests {
                 previous: previous.clone(),
                 generation: 8,
             };
-            assert_eq!(plan(Some(&live), wanted, false, WRITTEN), expected);
+            assert_eq!(plan(Some(&live), wanted, Need::Behind, WRITTEN), expected);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is kept of each observed object: the part that somebody reads, and nothing else, so that
 //! the memory of the operator follows its own objects and not the cluster's.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -32,6 +33,9 @@ pub struct Pod {
     pub address: Option<IpAddr>,
     /// Its condition Ready is True.
     pub ready: bool,
+    /// When that condition last turned: a container that starts anew is seen by it, even if it is
+    /// ready again before anybody looks.
+    pub ready_since: Option<Timestamp>,
     /// It has been deleted and ends.
     pub terminating: bool,
 }
@@ -129,14 +133,15 @@ pub(super) fn pod(pod: core::Pod) -> Pod {
         .cloned();
     let status = pod.status.unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
+    let ready = conditions.iter().find(|c| c.type_ == "Ready");
+    let turned = ready.and_then(|c| c.last_transition_time.as_ref());
     Pod {
         key,
         gateway_label: gateway.unwrap_or_default(),
         uid: metadata.uid.unwrap_or_default(),
         address: status.pod_ip.and_then(|ip| ip.parse().ok()),
-        ready: conditions
-            .iter()
-            .any(|c| c.type_ == "Ready" && c.status == "True"),
+        ready: ready.is_some_and(|c| c.status == "True"),
+        ready_since: turned.map(|time| time.0),
         terminating: metadata.deletion_timestamp.is_some(),
     }
 }

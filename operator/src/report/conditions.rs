@@ -100,3 +100,47 @@ pub(super) fn worst<'a>(own: &mut [Condition], others: impl Iterator<Item = &'a 
         }
     }
 }
+
+/// Makes a condition that is simply true as partial as the entries are: what is true in part names
+/// its fault at the top too.
+pub(super) fn partial<'a>(own: &mut [Condition], entries: impl Iterator<Item = &'a [Condition]>) {
+    for entry in entries {
+        for condition in own.iter_mut().filter(|condition| is_plain(condition)) {
+            let same = find(entry, &condition.type_);
+            if let Some(partial) = same.filter(|c| c.status == "True" && !is_plain(c)) {
+                condition.reason.clone_from(&partial.reason);
+                condition.message.clone_from(&partial.message);
+            }
+        }
+    }
+}
+
+/// Where we and another controller both find something wrong, whoever spoke first is left to speak:
+/// else both would write their own words in turn, for ever.
+pub(super) fn leave<'a>(
+    own: &mut [Condition],
+    live: &[Condition],
+    others: impl Iterator<Item = &'a [Condition]> + Clone,
+) {
+    for condition in own.iter_mut().filter(|condition| !is_plain(condition)) {
+        let same = |c: &&Condition| {
+            c.status == condition.status && c.observed_generation == condition.observed_generation
+        };
+        let Some(spoken) = find(live, &condition.type_).filter(same) else {
+            continue;
+        };
+        let by_another = others.clone().any(|entry| {
+            let theirs = find(entry, &condition.type_).filter(|c| !is_plain(c));
+            theirs.is_some_and(|theirs| spoken.message.contains(&theirs.message))
+        });
+        if by_another {
+            condition.reason.clone_from(&spoken.reason);
+            condition.message.clone_from(&spoken.message);
+        }
+    }
+}
+
+/// True, and nothing more to say: the reason is the type's own name.
+fn is_plain(condition: &Condition) -> bool {
+    condition.status == "True" && condition.reason == condition.type_
+}

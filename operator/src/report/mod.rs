@@ -2,6 +2,7 @@
 //! when it says something else than the one that is there.
 
 mod conditions;
+pub mod events;
 pub mod fleet;
 mod pods;
 pub mod status;
@@ -26,6 +27,7 @@ use crate::names;
 use crate::observe::Own;
 use crate::translation::Translation;
 use crate::world::{Object, ObjectKey};
+use events::News;
 pub use pods::Asker;
 use status::{Builder, Gateway};
 
@@ -52,39 +54,55 @@ pub struct Reporter<'a> {
     pub controller: &'a str,
 }
 
+/// What became of the statuses.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// How many could not be written: they are tried again with the next pass.
+    pub failed: usize,
+    /// What has turned at MailGateways whose statuses were written.
+    pub news: Vec<(ObjectKey, Vec<News>)>,
+}
+
 /// A status that is to be written.
 struct Change {
     key: ObjectKey,
     body: Value,
+    /// What it turns.
+    news: Vec<News>,
+}
+
+/// What became of one status.
+enum Written {
+    Yes(ObjectKey, Vec<News>),
+    /// The object has changed meanwhile or is gone.
+    Overtaken,
+    No,
 }
 
 impl Reporter<'_> {
-    /// Writes the statuses that have changed. Gives how many could not be written: they are tried
-    /// again with the next pass.
+    /// Writes the statuses that have changed.
     pub async fn report(
         &self,
         objects: &Objects,
         translation: &Translation,
         gateways: &BTreeMap<ObjectKey, Gateway>,
-    ) -> usize {
+    ) -> Reported {
         let builder = Builder {
             controller: self.controller,
             gateways,
             now: Timestamp::now(),
         };
-        let mut failed = self
-            .write::<MailGateway>(gateway_changes(&builder, objects, translation))
-            .await;
-        failed += self
-            .write::<MailRoute>(route_changes(&builder, objects, translation))
-            .await;
-        failed
-            + self
-                .write::<MailPolicy>(policy_changes(&builder, objects, translation))
-                .await
+        let mut reported = Reported::default();
+        let gateways = gateway_changes(&builder, objects, translation);
+        self.write::<MailGateway>(gateways, &mut reported).await;
+        let routes = route_changes(&builder, objects, translation);
+        self.write::<MailRoute>(routes, &mut reported).await;
+        let policies = policy_changes(&builder, objects, translation);
+        self.write::<MailPolicy>(policies, &mut reported).await;
+        reported
     }
 
-    async fn write<K>(&self, changes: Vec<Change>) -> usize
+    async fn write<K>(&self, changes: Vec<Change>, reported: &mut Reported)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -92,14 +110,18 @@ impl Reporter<'_> {
             + DeserializeOwned,
     {
         let writes = stream::iter(changes).map(|change| self.write_one::<K>(change));
-        writes
-            .buffer_unordered(WRITERS)
-            .filter(|written| std::future::ready(!written))
-            .count()
-            .await
+        let mut written = std::pin::pin!(writes.buffer_unordered(WRITERS));
+        while let Some(written) = written.next().await {
+            match written {
+                Written::Yes(_, news) if news.is_empty() => {}
+                Written::Yes(key, news) => reported.news.push((key, news)),
+                Written::Overtaken => {}
+                Written::No => reported.failed += 1,
+            }
+        }
     }
 
-    async fn write_one<K>(&self, change: Change) -> bool
+    async fn write_one<K>(&self, change: Change) -> Written
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -107,7 +129,7 @@ impl Reporter<'_> {
             + DeserializeOwned,
     {
         if self.writes.one().is_err() {
-            return false;
+            return Written::No;
         }
         let kind = K::kind(&());
         let api: Api<K> = Api::namespaced(self.client.clone(), &change.key.namespace);
@@ -119,17 +141,16 @@ impl Reporter<'_> {
             .patch_status(&change.key.name, &params, &Patch::Merge(&change.body))
             .await
         {
-            Ok(_) => true,
+            // The object may parse as JSON only: the API server answers with what it has stored.
+            Ok(_) | Err(kube::Error::SerdeError(_)) => Written::Yes(change.key, change.news),
             // It has changed or is gone: the watch tells, and the next pass judges it anew.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 debug!(%kind, key = %change.key, "has changed, its status is not written");
-                true
+                Written::Overtaken
             }
-            // The object parses as JSON only: the API server answers with what it has stored.
-            Err(kube::Error::SerdeError(_)) => true,
             Err(error) => {
                 warn!(%kind, key = %change.key, %error, "the status could not be written");
-                false
+                Written::No
             }
         }
     }
@@ -142,7 +163,10 @@ fn gateway_changes(builder: &Builder<'_>, objects: &Objects, wanted: &Translatio
         if conditions::judged_later(&live.conditions, wanted.generation) {
             return None;
         }
-        change(key, own, &live, &builder.gateway(key, wanted, &live))
+        let next = builder.gateway(key, wanted, &live);
+        let mut change = change(key, own, &live, &next)?;
+        change.news = events::news(&live.conditions, &next.conditions);
+        Some(change)
     };
     objects.gateways.iter().filter_map(of).collect()
 }
@@ -219,5 +243,6 @@ where
     Some(Change {
         key: key.clone(),
         body: json!({"metadata": {"resourceVersion": version}, "status": next}),
+        news: Vec::new(),
     })
 }

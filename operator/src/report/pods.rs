@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use postern_config::configz::{self, Configz};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -60,9 +61,16 @@ struct Http {
 
 struct Asked {
     address: IpAddr,
-    wanted: watch::Sender<Option<String>>,
+    wanted: watch::Sender<Wanted>,
     answer: Arc<Mutex<Answer>>,
     task: JoinHandle<()>,
+}
+
+/// What a pod should run. When it or the pod's readiness changes, the pod is asked at once.
+#[derive(Default, PartialEq, Eq)]
+struct Wanted {
+    hash: Option<String>,
+    ready: (bool, Option<Timestamp>),
 }
 
 impl Drop for Asked {
@@ -101,9 +109,13 @@ impl Asker {
                 .remove(&pod.uid)
                 .filter(|asked| asked.address == address);
             let asked = known.unwrap_or_else(|| self.begin(address));
+            let wanted = Wanted {
+                hash: wanted.clone(),
+                ready: (pod.ready, pod.ready_since),
+            };
             asked.wanted.send_if_modified(|now| {
-                let changed = now != wanted;
-                now.clone_from(wanted);
+                let changed = *now != wanted;
+                *now = wanted;
                 changed
             });
             self.asked.insert(pod.uid.clone(), asked);
@@ -119,7 +131,7 @@ impl Asker {
     }
 
     fn begin(&self, address: IpAddr) -> Asked {
-        let (wanted, receiver) = watch::channel(None);
+        let (wanted, receiver) = watch::channel(Wanted::default());
         let answer = Arc::default();
         let questions = Questions {
             http: self.http.clone(),
@@ -140,7 +152,7 @@ impl Asker {
 struct Questions {
     http: Http,
     address: IpAddr,
-    wanted: watch::Receiver<Option<String>>,
+    wanted: watch::Receiver<Wanted>,
     answer: Arc<Mutex<Answer>>,
     bell: Bell,
 }
@@ -150,7 +162,7 @@ impl Questions {
         let (first, last) = PAUSES;
         let mut pause = first;
         loop {
-            let wanted = self.wanted.borrow_and_update().clone();
+            let wanted = self.wanted.borrow_and_update().hash.clone();
             let configz = self.http.get(self.address).await;
             let misses = self.note(configz);
             let wait = if misses == 1 {

@@ -73,13 +73,12 @@ impl Builder<'_> {
                 .unwrap_or_default(),
             replicas: known.map(|known| count(known.fleet.pods)),
             selector: known.map(|known| known.selector.clone()),
-            snapshot: known.and_then(|known| match &known.progress {
-                Progress::Written(hash) | Progress::Waiting(hash) => Some(SnapshotStatus {
-                    hash: hash.clone(),
+            snapshot: known.and_then(|known| {
+                Some(SnapshotStatus {
+                    hash: known.progress.hash()?.to_owned(),
                     ready_pods: count(known.fleet.ready),
                     acknowledged_pods: count(known.fleet.acknowledged),
-                }),
-                Progress::Failed { .. } => None,
+                })
             }),
         }
     }
@@ -92,8 +91,8 @@ impl Builder<'_> {
     ) -> MailRouteStatus {
         let generation = wanted.generation;
         let object = format!("MailRoute/{key}");
-        let mut parents: Vec<ParentStatus> = self.others(&live.parents, |p| &p.controller_name);
-        let foreign = parents.len();
+        let foreign = self.others(&live.parents, |p| &p.controller_name);
+        let mut own = Vec::new();
         for parent in &wanted.parents {
             let before = live.parents.iter().find(|old| {
                 old.controller_name == self.controller && old.parent_ref == parent.parent_ref
@@ -103,17 +102,20 @@ impl Builder<'_> {
             let at = self.refused(&parent.conditions, gateway, key);
             let was = was_true(before, PROGRAMMED, generation);
             let programmed = self.programmed(&at, gateway, &object, (generation, was));
-            parents.push(ParentStatus {
+            own.push(ParentStatus {
                 parent_ref: parent.parent_ref.clone(),
                 controller_name: self.controller.to_owned(),
                 conditions: self.finish(conditions::of(&at, programmed, generation), before),
             });
         }
-        let entries = || parents.iter().map(|parent| &*parent.conditions);
-        let conditions = self.top(&wanted.conditions, generation, entries(), foreign);
+        let mut top = conditions::of(&wanted.conditions, whole(&wanted.conditions), generation);
+        let of = |entry: &ParentStatus| entry.conditions.clone();
+        agree(&mut top, &live.conditions, &own, &foreign, of);
         MailRouteStatus {
-            conditions: self.finish(conditions, &live.conditions),
-            parents,
+            conditions: self.finish(top, &live.conditions),
+            parents: in_order(&live.parents, own, foreign, |a, b| {
+                a.controller_name == b.controller_name && a.parent_ref == b.parent_ref
+            }),
         }
     }
 
@@ -125,9 +127,8 @@ impl Builder<'_> {
     ) -> MailPolicyStatus {
         let generation = wanted.generation;
         let object = format!("MailPolicy/{key}");
-        let mut ancestors: Vec<AncestorStatus> =
-            self.others(&live.ancestors, |a| &a.controller_name);
-        let foreign = ancestors.len();
+        let foreign = self.others(&live.ancestors, |a| &a.controller_name);
+        let mut own = Vec::new();
         for ancestor in &wanted.ancestors {
             let before = live.ancestors.iter().find(|old| {
                 old.controller_name == self.controller && old.ancestor_ref == ancestor.ancestor_ref
@@ -137,17 +138,20 @@ impl Builder<'_> {
             let was = was_true(before, PROGRAMMED, generation);
             let programmed =
                 self.programmed(at, ancestor.gateway.as_ref(), &object, (generation, was));
-            ancestors.push(AncestorStatus {
+            own.push(AncestorStatus {
                 ancestor_ref: ancestor.ancestor_ref.clone(),
                 controller_name: self.controller.to_owned(),
                 conditions: self.finish(conditions::of(at, programmed, generation), before),
             });
         }
-        let entries = || ancestors.iter().map(|ancestor| &*ancestor.conditions);
-        let conditions = self.top(&wanted.conditions, generation, entries(), foreign);
+        let mut top = conditions::of(&wanted.conditions, whole(&wanted.conditions), generation);
+        let of = |entry: &AncestorStatus| entry.conditions.clone();
+        agree(&mut top, &live.conditions, &own, &foreign, of);
         MailPolicyStatus {
-            conditions: self.finish(conditions, &live.conditions),
-            ancestors,
+            conditions: self.finish(top, &live.conditions),
+            ancestors: in_order(&live.ancestors, own, foreign, |a, b| {
+                a.controller_name == b.controller_name && a.ancestor_ref == b.ancestor_ref
+            }),
         }
     }
 
@@ -158,35 +162,6 @@ impl Builder<'_> {
             .filter(|entry| controller(entry) != self.controller)
             .cloned()
             .collect()
-    }
-
-    /// The conditions of the whole object: our judgement of it, with the worst of the entries, of
-    /// which the first `foreign` are other controllers'.
-    fn top<'a>(
-        &self,
-        wanted: &Conditions,
-        generation: i64,
-        entries: impl Iterator<Item = &'a [Condition]> + Clone,
-        foreign: usize,
-    ) -> Vec<Condition> {
-        let programmed = match &wanted.programming {
-            Programming::Not { .. } => without_gateway(&wanted.programming),
-            Programming::Partial { reason, message } => Programmed {
-                status: true,
-                reason: (*reason).to_owned(),
-                message: message.clone(),
-            },
-            Programming::Whole => Programmed {
-                status: true,
-                reason: PROGRAMMED.to_owned(),
-                message: "All ready pods have run it".to_owned(),
-            },
-        };
-        let mut list = conditions::of(wanted, programmed, generation);
-        // Ours first: their Programmed is what the pods make of our judgement.
-        conditions::worst(&mut list, entries.clone().skip(foreign));
-        conditions::worst(&mut list, entries.take(foreign));
-        list
     }
 
     fn programmed(
@@ -204,6 +179,7 @@ impl Builder<'_> {
                     confirmed,
                     was,
                     fleet: &known.fleet,
+                    progress: &known.progress,
                 };
                 fleet::of_object(&conditions.programming, journey)
             }
@@ -231,6 +207,12 @@ impl Builder<'_> {
                 reason: "BackendRefused",
                 message: refusal.clone(),
             };
+            if conditions.programming == Programming::Whole {
+                conditions.programming = Programming::Partial {
+                    reason: "PartiallyProgrammed",
+                    message: refusal.clone(),
+                };
+            }
         }
         conditions
     }
@@ -238,6 +220,61 @@ impl Builder<'_> {
     fn finish(&self, mut conditions: Vec<Condition>, before: &[Condition]) -> Vec<Condition> {
         keep_times(&mut conditions, before, self.now);
         conditions
+    }
+}
+
+/// Makes of our judgement of an object the conditions of the whole: the worst of the entries, ours
+/// and other controllers'.
+fn agree<T>(
+    top: &mut [Condition],
+    live: &[Condition],
+    own: &[T],
+    foreign: &[T],
+    conditions: fn(&T) -> Vec<Condition>,
+) {
+    let own: Vec<_> = own.iter().map(conditions).collect();
+    let foreign: Vec<_> = foreign.iter().map(conditions).collect();
+    // Ours first: their Programmed is what the pods make of our judgement.
+    let all = || own.iter().chain(&foreign).map(Vec::as_slice);
+    conditions::worst(top, all());
+    conditions::partial(top, all());
+    conditions::leave(top, live, foreign.iter().map(Vec::as_slice));
+}
+
+/// Our entries and those of other controllers in the order in which they stand, what is new at the
+/// end: two controllers that each put their own last would write for ever.
+fn in_order<T: Clone>(
+    live: &[T],
+    mut own: Vec<T>,
+    foreign: Vec<T>,
+    same: fn(&T, &T) -> bool,
+) -> Vec<T> {
+    let mut list = Vec::new();
+    for old in live {
+        if let Some(at) = own.iter().position(|new| same(new, old)) {
+            list.push(own.remove(at));
+        } else if foreign.iter().any(|theirs| same(theirs, old)) {
+            list.push(old.clone());
+        }
+    }
+    list.extend(own);
+    list
+}
+
+/// Programmed of the whole object, before its entries are looked at.
+fn whole(conditions: &Conditions) -> Programmed {
+    match &conditions.programming {
+        Programming::Not { .. } => without_gateway(&conditions.programming),
+        Programming::Partial { reason, message } => Programmed {
+            status: true,
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+        },
+        Programming::Whole => Programmed {
+            status: true,
+            reason: PROGRAMMED.to_owned(),
+            message: "All ready pods have run it".to_owned(),
+        },
     }
 }
 

@@ -172,6 +172,55 @@ fn two_controllers_agree_on_the_worst_instead_of_taking_turns() {
     assert_eq!(find(&next.parents[1].conditions, ACCEPTED).status, "True");
 }
 
+/// A gateway's verdict of the route that is not good.
+fn refusal(message: &str) -> Conditions {
+    let verdict = Verdict {
+        status: false,
+        reason: "NotAllowedByListeners",
+        message: message.to_owned(),
+    };
+    let programming = Programming::Not {
+        reason: verdict.reason,
+        message: message.to_owned(),
+    };
+    Conditions {
+        accepted: verdict,
+        programming,
+        ..good()
+    }
+}
+
+#[test]
+fn two_controllers_that_both_refuse_do_not_take_turns() {
+    let gateways = gateways(3);
+    let judged = |controller: &'static str, message: &str| {
+        let mut wanted = wanted(&["edge"]);
+        wanted.conditions = refusal(message);
+        wanted.parents[0].conditions = refusal(message);
+        let builder = Builder {
+            controller,
+            gateways: &gateways,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        move |live: &MailRouteStatus| builder.route(&route_key(), &wanted, live)
+    };
+    let (ours, theirs) = (judged(OURS, "ours"), judged(THEIRS, "theirs"));
+    let first = ours(&MailRouteStatus::default());
+    let second = theirs(&first);
+    let third = ours(&second);
+    let said = |status: &MailRouteStatus| status.conditions.clone();
+    assert_eq!(said(&second), said(&first));
+    // Not the words, and not the order of the entries.
+    assert_eq!(third, second);
+    assert_eq!(third.parents.len(), 2);
+
+    // Who has spoken may say something else.
+    let ours = judged(OURS, "ours, anew");
+    let fourth = ours(&third);
+    assert_eq!(find(&fourth.conditions, ACCEPTED).message, "ours, anew");
+    assert_eq!(said(&theirs(&fourth)), said(&fourth));
+}
+
 #[test]
 fn a_backend_that_refuses_us_is_told_on_the_route() {
     let mut gateways = gateways(3);
@@ -186,6 +235,12 @@ fn a_backend_that_refuses_us_is_told_on_the_route() {
     );
     for conditions in [&next.conditions, &next.parents[0].conditions] {
         assert_eq!(find(conditions, "ResolvedRefs").reason, "BackendRefused");
+        let programmed = find(conditions, PROGRAMMED);
+        assert_eq!(
+            (&*programmed.status, &*programmed.reason),
+            ("True", "PartiallyProgrammed")
+        );
+        assert!(programmed.message.contains("refuses the gateway"));
     }
 }
 
