@@ -89,11 +89,12 @@ impl Collector {
                 tokio::spawn(async move {
                     match acceptor {
                         None => serve(protocol, stream, kept).await,
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(protocol, stream, kept).await,
-                            // The client says what was wrong with it.
-                            Err(_) => {}
-                        },
+                        Some(acceptor) => {
+                            // Of a handshake that failed the client says what was wrong.
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(protocol, stream, kept).await;
+                            }
+                        }
                     }
                 });
             }

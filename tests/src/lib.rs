@@ -26,5 +26,6 @@ pub mod jaeger;
 pub mod ports;
 pub mod program;
 pub mod standalone;
+pub mod tls;
 pub mod tools;
 pub mod wait;

@@ -200,7 +200,7 @@ impl Task {
 enum Client {
     Grpc(MetricsServiceClient<Channel>),
     Http {
-        client: collector::Client,
+        client: Box<collector::Client>,
         url: String,
     },
 }
@@ -213,7 +213,7 @@ impl Client {
                 Ok(Self::Grpc(MetricsServiceClient::new(channel)))
             }
             OtlpProtocol::Http => Ok(Self::Http {
-                client: collector::http(&settings.endpoint)?,
+                client: Box::new(collector::http(&settings.endpoint)?),
                 url: collector::path(&settings.endpoint, "metrics"),
             }),
         }
