@@ -13,12 +13,11 @@ use crate::checks::{Concern, Reason, Verdict};
 use crate::delivery::{self, BackendReply, Progress};
 use crate::reply::{self, Stop};
 use crate::server::sessions::Phase;
-use crate::snapshot::{Routed, Runtime};
+use crate::snapshot::Routed;
 use crate::telemetry::record::{Disposition, SpanIds};
 use crate::telemetry::{metrics::RefusalLabels, sampling};
 use bytes::Bytes;
 use postern_config::listener::ReceivedClient;
-use postern_config::policy::{Sourced, Verify};
 use postern_smtp::reply::Refusal;
 use postern_smtp::server::{self as smtp, Framing};
 use postern_verify::{Message, iprev};
@@ -29,8 +28,6 @@ use tokio::time::{Instant, timeout_at};
 const FINISH: Duration = Duration::from_mins(4);
 /// Room that is made at once for a message whose size MAIL declared.
 const RESERVE: u64 = 1 << 20;
-/// Sets of Monitor policies that one message is judged by.
-const SHADOWS: usize = 8;
 /// Octets of Message-ID that telemetry keeps.
 const MESSAGE_ID: usize = 250;
 
@@ -162,6 +159,8 @@ impl Connection {
         if message.received_count() > limit as usize {
             return Err(reply::stop(&Stop::Loop(limit)));
         }
+        let came = (raw.len(), message.received_count());
+        transaction.monitor_limits(&self.shared.metrics, came);
         transaction.log.message_id = message_id(&message);
         let client = self.client_ip();
         let trusted = &found
@@ -254,27 +253,6 @@ impl Transaction {
     /// The rule of the first accepted recipient.
     pub(super) fn rule(&self) -> Option<Routed<'_>> {
         self.runtime.rule(self.key.as_ref()?.rule)
-    }
-
-    /// What the Monitor policies of the recipients' rules make of `verify`, each that differs from
-    /// what is enforced once. They act on nothing, the transaction's key included, so recipients
-    /// that differ in nothing else share the transaction.
-    fn shadows<'r>(
-        &self,
-        runtime: &'r Runtime,
-        enforced: &Sourced<Verify>,
-    ) -> Vec<&'r Sourced<Verify>> {
-        let mut shadows = Vec::new();
-        for found in self.rules.iter().filter_map(|rule| runtime.rule(*rule)) {
-            let shadow = found.rule.shadow.as_ref().map(|shadow| &shadow.data.verify);
-            let Some(shadow) = shadow.filter(|shadow| *shadow != enforced) else {
-                continue;
-            };
-            if shadows.len() < SHADOWS && !shadows.contains(&shadow) {
-                shadows.push(shadow);
-            }
-        }
-        shadows
     }
 
     /// Takes octets of the message, within the rule's size and the pod's memory.

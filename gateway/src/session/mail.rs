@@ -131,6 +131,7 @@ impl Connection {
         if transaction.envelope.size.is_some_and(|size| size > limit) {
             return Err(reply::stop(&Stop::TooLarge));
         }
+        transaction.monitor_size(&self.shared.metrics, shadow.map(|shadow| &shadow.mail));
         self.look_up(&runtime).await;
         Ok(terms(&enforced.mail))
     }

@@ -16,6 +16,7 @@ mod header;
 mod helo;
 mod log;
 mod mail;
+mod monitor;
 mod rcpt;
 mod transaction;
 

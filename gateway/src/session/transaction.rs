@@ -204,6 +204,16 @@ impl TransactionLog {
         self.span.children.push(span);
     }
 
+    /// A check without a span.
+    pub(super) fn checked(&mut self, check: CheckRecord) {
+        self.checks.push(check);
+    }
+
+    /// Whether the check is on record.
+    pub(super) fn has_check(&self, check: &str) -> bool {
+        self.checks.iter().any(|record| record.check == check)
+    }
+
     /// A piece of work that is no check.
     pub(super) fn span(&mut self, span: SpanRecord) {
         self.span.children.push(span);

@@ -1,7 +1,7 @@
 //! What SPF, DKIM and DMARC find, what policies make of it, and what Monitor policies would have.
 
 use crate::dns::Zone;
-use crate::world::{World, by_policy, first_rule, rule};
+use crate::world::{World, by_policy, enforced, first_rule, rule};
 use postern_config::policy::{Action, TrustedForwarders};
 use postern_config::route::LocalPartMatch;
 use postern_gateway::telemetry::record::{Disposition, SpanRecord};
@@ -172,6 +172,69 @@ async fn recipients_that_differ_in_monitor_policies_alone_share_a_transaction_an
             format!(r#"postern_shadow_total{{check="spf",enforced="Accept",shadow="{shadow}"}} 1"#);
         assert_eq!(world.metric(&metric).as_deref(), Some(metric.as_str()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_monitor_policy_stop_nothing_and_show_what_they_would_have() {
+    let world = World::with(zone(), |snapshot| {
+        let rule = first_rule(snapshot);
+        let mut shadow = rule.enforced.clone();
+        shadow.rcpt.limits = by_policy(shadow.rcpt.limits.value.clone());
+        shadow.rcpt.limits.value.recipients = 1;
+        shadow.data.limits = by_policy(shadow.data.limits.value.clone());
+        shadow.data.limits.value.received_headers = 1;
+        rule.shadow = Some(shadow);
+        let mut shadow = enforced(snapshot).clone();
+        shadow.mail.limits = by_policy(shadow.mail.limits.value.clone());
+        shadow.mail.limits.value.message_size = 2000;
+        snapshot.config.listeners[0].shadow = Some(shadow);
+    })
+    .await;
+    let mut client = world.client().await;
+    let hops = "Received: from a by b; now\r\n";
+    for (size, hops, wanted) in [
+        ("", 1, &[][..]),
+        (" SIZE=2001", 1, &[("limits.messageSize", "Reject")][..]),
+        ("", 2, &[("limits.receivedHeaders", "Reject")][..]),
+    ]
+    .map(|(size, times, wanted)| (size, hops.repeat(times), wanted))
+    {
+        let seen = world.backend.mails().len();
+        client
+            .talk(&format!("MAIL FROM:<ann@shop.test>{size}"), "250 ")
+            .await;
+        client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+        client.talk("DATA", "354 ").await;
+        client
+            .send(format!("{hops}From: <ann@shop.test>\r\n\r\nx\r\n.\r\n"))
+            .await;
+        client.expect("250 ").await;
+        let record = world.records.transaction(seen).await;
+        let limits = record.checks.iter();
+        let limits = limits.filter(|check| check.check.starts_with("limits."));
+        let shown: Vec<_> = limits
+            .map(|check| (check.check, check.shadow.unwrap()))
+            .collect();
+        assert_eq!(shown, wanted);
+    }
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+    client.talk("RCPT TO:<eve@acme.test>", "250 ").await;
+    client.talk("DATA", "354 ").await;
+    client.send("From: <ann@shop.test>\r\n\r\nx\r\n.\r\n").await;
+    client.expect("250 ").await;
+    let record = world.records.transaction(3).await;
+    let check = record
+        .checks
+        .iter()
+        .find(|c| c.check == "limits.recipients");
+    assert_eq!(
+        check.unwrap().detail,
+        "2, of 1 at most (policy mail/strict)"
+    );
+    let metric =
+        r#"postern_shadow_total{check="limits.recipients",enforced="Accept",shadow="Defer"} 1"#;
+    assert_eq!(world.metric(metric).as_deref(), Some(metric));
 }
 
 #[tokio::test(flavor = "multi_thread")]
