@@ -7,6 +7,7 @@
 //! without it.
 
 mod facts;
+mod look;
 mod pace;
 
 use futures::{StreamExt, stream};
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use facts::{addresses, event_reporter, progress, reference, refused};
+use look::{Look, is_stale, look_at};
 use pace::{PAUSES, due, lost, next, pause};
 
 use crate::apply::{self, ApplyError, Found, Memory, Need, Site, Writes};
@@ -486,54 +488,4 @@ struct Applied {
     key: ObjectKey,
     memory: Memory,
     result: Result<Option<Timestamp>, ApplyError>,
-}
-
-/// What a look at one gateway has shown; `None` where nobody looked.
-struct Look {
-    key: ObjectKey,
-    live: Option<Option<apply::Live>>,
-    foreign: Option<Option<Child>>,
-}
-
-async fn look_at(
-    client: &Client,
-    options: &Options,
-    key: ObjectKey,
-    stale: bool,
-    foreign: Option<(Child, Instant)>,
-) -> Look {
-    let mut look = Look {
-        key,
-        live: None,
-        foreign: None,
-    };
-    if stale {
-        match apply::read(client, &look.key).await {
-            Ok(live) => look.live = Some(live),
-            Err(error) => warn!(gateway = %look.key, %error, "the snapshot cannot be read"),
-        }
-    }
-    if let Some((child, _)) = foreign {
-        let namespace = &look.key.namespace;
-        match apply::still_foreign(client, namespace, &child, &options.installation).await {
-            Ok(child) => look.foreign = Some(child),
-            Err(error) => {
-                warn!(gateway = %look.key, %error, "an object cannot be read");
-                // It counts as foreign until it is known not to be, and is read again later.
-                look.foreign = Some(Some(child));
-            }
-        }
-    }
-    look
-}
-
-/// Nothing is known, or the watch has seen other versions than those that were read or written.
-fn is_stale(observer: &Observer, key: &ObjectKey, memory: &Memory) -> bool {
-    let Some(live) = &memory.live else {
-        return true;
-    };
-    live.versions.iter().any(|((kind, name), version)| {
-        let piece = ObjectKey::new(&*key.namespace, &**name);
-        observer.piece_version(kind, &piece) != *version
-    })
 }
