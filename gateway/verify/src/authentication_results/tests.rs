@@ -330,3 +330,48 @@ fn claims(value: &[u8]) -> usize {
     let raw = [b"Authentication-Results:".as_slice(), value, b"\r\n\r\n"].concat();
     Message::parse(&raw).map_or(0, |message| strip_own(&message, "a").len())
 }
+
+/// What the checks say of whatever a client sends.
+async fn checked(field: &str, local_part: &str, domain: &str, helo: &str) -> Header {
+    let zone = crate::zone::Zone::parse("c.test TXT \"v=spf1 ?all\"").unwrap();
+    let raw = format!("DKIM-Signature: {field}\r\nARC-Seal: {field}\r\nFrom: a@c.test\r\n\r\n");
+    let mut header = Header::new("mx.test");
+    let path = Some((local_part, domain));
+    let client = "2001:db8::1".parse().unwrap();
+    let request = crate::spf::Request::mail_from(client, helo, path, "mx.test", 0);
+    let spf = crate::spf::check_identities(&zone, &zone, &request).await;
+    header.push(Method::from(&spf.mail_from));
+    header.push(Method::from(&spf.helo));
+    header.push(Method::from(&crate::iprev::check(&zone, client).await));
+    if let Ok(message) = Message::parse(raw.as_bytes()) {
+        let keys = crate::KeyCache::new(1);
+        let options = crate::dkim::Options::new(0);
+        let dkim = crate::dkim::verify(&zone, &keys, &message, None, &options).await;
+        header.extend(dkim.methods());
+        header.push(Method::from(
+            &crate::arc::verify(&zone, &keys, &message).await,
+        ));
+        let author = crate::Name::parse("c.test").unwrap();
+        let input = crate::dmarc::Input::new(&author, Some(&spf.mail_from), Some(&dkim));
+        header.push(Method::from(&crate::dmarc::evaluate(&zone, &input).await));
+    }
+    header
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_comes_what_is_said_of_it_fits_the_grammar(
+        d in "[a-c.@ \"\u{fc}_-]{0,12}", i in ".{0,20}", b in "[a-zA-Z+/= ]{0,16}",
+        tags in "[a-z=;: \t/0-9-]{0,40}", local_part in ".{0,20}", domain in "[a-c.\\[\u{fc}_-]{0,12}",
+        helo in "[a-c.:\\[\\]0-9_-]{0,12}",
+    ) {
+        let field = format!("v=1; a=rsa-sha256; d={d}; s={d}; i={i}; b={b}; bh=AA==; h=from; {tags}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let header = runtime.block_on(checked(&field, &local_part, &domain, &helo));
+        let parsed = read(&header);
+        prop_assert!(parsed.methods.len() >= 3);
+        prop_assert!(parsed.methods.iter().all(|method| method.result != "pass"));
+    }
+}
