@@ -14,9 +14,14 @@ const MAIL: &str = "From: Ann <ann@shop.test>\r\n\r\nHello\r\n.\r\n";
 
 /// A gateway before this backend, which is asked or not.
 async fn world(backend: &Scripted, ask: VerifyRecipients) -> World {
+    world_within(Duration::from_secs(10), backend, ask).await
+}
+
+/// The same; the backend has so much time for a question, and to open a connection.
+async fn world_within(time: Duration, backend: &Scripted, ask: VerifyRecipients) -> World {
     let delivery = Limits {
-        ask: Duration::from_millis(300),
-        open: Duration::from_millis(300),
+        ask: time,
+        open: time,
         // A backend that fails is tried again all the same.
         avoid_first: Duration::ZERO,
         avoid_longest: Duration::ZERO,
@@ -60,7 +65,11 @@ async fn a_backend_that_breaks_at_any_stage_of_a_question_costs_its_recipients_a
     for stage in ["connect", "EHLO", "MAIL", "RCPT", "RSET"] {
         for act in acts(true) {
             let backend = Scripted::start(Script::default().when(stage, act.clone())).await;
-            let world = world(&backend, VerifyRecipients::Ask).await;
+            let time = Duration::from_millis(match act {
+                Act::Hang => 300,
+                _ => 10_000,
+            });
+            let world = world_within(time, &backend, VerifyRecipients::Ask).await;
             let mut client = world.client().await;
             client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
             client.send("RCPT TO:<bob@acme.test>\r\n").await;
@@ -177,7 +186,7 @@ async fn a_client_that_vanishes_before_its_250_has_sent_one_mail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_while_its_recipient_is_asked_about_leaves_nothing_behind() {
     let backend = Scripted::start(Script::default().when("RCPT", Act::Hang)).await;
-    let world = world(&backend, VerifyRecipients::Ask).await;
+    let world = world_within(Duration::from_secs(1), &backend, VerifyRecipients::Ask).await;
     let mut client = world.client().await;
     client
         .send("MAIL FROM:<ann@shop.test>\r\nRCPT TO:<bob@acme.test>\r\n")
@@ -256,7 +265,7 @@ async fn a_thousand_recipients_in_one_packet_are_answered_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pipelined_behind_a_question_waits_for_it() {
     let backend = Scripted::start(Script::default().when("RCPT TO:<slow", Act::Hang)).await;
-    let world = world(&backend, VerifyRecipients::Ask).await;
+    let world = world_within(Duration::from_secs(2), &backend, VerifyRecipients::Ask).await;
     let mut client = world.client().await;
     let first = "MAIL FROM:<ann@shop.test>\r\nRCPT TO:<slow@acme.test>\r\nRSET\r\n";
     let second = "MAIL FROM:<eve@shop.test>\r\nRCPT TO:<bob@acme.test>\r\nDATA\r\n";
