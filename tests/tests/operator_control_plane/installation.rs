@@ -117,13 +117,17 @@ impl<'a> Installation<'a> {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
 
-    /// What the operator has written since `mark`, renewals of its Lease left out.
+    /// What the operator has written since `mark`, its Lease and who leads left out.
     pub(crate) async fn writes_since(&self, mark: postern_tests::cluster::Mark) -> Vec<Write> {
         let user = self.user();
         let writes = self.cluster.writes_since(mark).await;
+        let lease = format!("{}-operator.", self.name);
+        let is_election = |w: &Write| {
+            w.resource == "leases" || w.resource == "events" && w.name.starts_with(&lease)
+        };
         writes
             .into_iter()
-            .filter(|w| w.user == user && w.resource != "leases")
+            .filter(|w| w.user == user && !is_election(w))
             .collect()
     }
 

@@ -9,11 +9,19 @@
     reason = "test code"
 )]
 
+mod columns;
+mod deleted;
+mod events;
 mod installation;
 mod leadership;
+mod malformed;
 mod objects;
 mod permissions;
 mod pods;
 mod references;
+mod rejected;
+mod scripted;
 mod snapshot;
+mod thousand_routes;
+mod too_large;
 mod writes;

@@ -26,7 +26,7 @@ const MISSED: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(20);
 /// The pods' addresses; every process has the admin port for itself there.
 const ADDRESSES: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
-const ADMIN: u16 = postern_crds::ADMIN_PORT;
+pub(crate) const ADMIN: u16 = postern_crds::ADMIN_PORT;
 /// Where port 25 is served.
 const PORT: u16 = postern_crds::pod_port(25);
 
@@ -109,7 +109,7 @@ async fn pod(installation: &Installation<'_>, folder: &Folder, index: usize) -> 
     program
 }
 
-async fn be_ready(installation: &Installation<'_>, name: &str, address: &str) {
+pub(crate) async fn be_ready(installation: &Installation<'_>, name: &str, address: &str) {
     let pods: Api<Pod> = Api::namespaced(installation.client.clone(), &installation.namespace);
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"postern.dev/gateway": "edge"}},
@@ -123,6 +123,22 @@ async fn be_ready(installation: &Installation<'_>, name: &str, address: &str) {
         "podIPs": [{"ip": address}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }});
+    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
+}
+
+/// Its condition Ready turns (again) at that time, in seconds.
+pub(crate) async fn set_ready(
+    installation: &Installation<'_>,
+    name: &str,
+    (ready, at): (bool, i64),
+) {
+    let pods: Api<Pod> = Api::namespaced(installation.client.clone(), &installation.namespace);
+    let ready = if ready { "True" } else { "False" };
+    let at = jiff::Timestamp::from_second(at).unwrap().to_string();
+    let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": at});
+    let status = json!({"status": {"conditions": [condition]}});
     pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
         .await
         .unwrap();

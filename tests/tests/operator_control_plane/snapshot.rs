@@ -7,7 +7,7 @@ use postern_config::Snapshot;
 use postern_config::chunks::{CHUNKS, Part, chunk_name};
 use postern_config::head::{HEAD_KEY, Head, SetHash};
 use postern_crds::MailGateway;
-use postern_operator::apply::{ApplyError, Memory, Site, Writes, apply_snapshot, read};
+use postern_operator::apply::{ApplyError, Memory, Need, Site, Writes, apply_snapshot, read};
 use postern_operator::names;
 use postern_operator::world::ObjectKey;
 
@@ -54,6 +54,11 @@ async fn create_gateway(client: &Client, namespace: &str) -> MailGateway {
 
 /// What a pod does that starts now: the current set if it decodes, else the previous one.
 async fn boots(client: &Client, key: &ObjectKey) -> Option<String> {
+    boots_but_for(client, key, &[]).await
+}
+
+/// The same of a pod that rejects the snapshots of these host names.
+async fn boots_but_for(client: &Client, key: &ObjectKey, rejected: &[&str]) -> Option<String> {
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &key.namespace);
     let head = names::snapshot_object(&key.name, names::HEAD);
     let head = config_maps.get_opt(&head).await.unwrap()?;
@@ -61,8 +66,11 @@ async fn boots(client: &Client, key: &ObjectKey) -> Option<String> {
     for set in [Some(head.current), head.previous].into_iter().flatten() {
         let config = octets(client, key, Part::Config, &set).await;
         let keys = octets(client, key, Part::Keys, &set).await;
-        if let Ok(snapshot) = Snapshot::decode(&set, &config, &keys) {
-            return Some(snapshot.config.hostname);
+        match Snapshot::decode(&set, &config, &keys) {
+            Ok(snapshot) if !rejected.contains(&&*snapshot.config.hostname) => {
+                return Some(snapshot.config.hostname);
+            }
+            _ => {}
         }
     }
     panic!("{key} has a head, and neither of its sets can be booted");
@@ -99,6 +107,17 @@ async fn try_once(
     key: &ObjectKey,
     (hostname, writes): (&str, usize),
 ) -> Result<(), ApplyError> {
+    try_with(client, gateway, key, (hostname, writes), Need::Nothing).await
+}
+
+/// The same, while pods need the previous set for something.
+async fn try_with(
+    client: &Client,
+    gateway: &MailGateway,
+    key: &ObjectKey,
+    (hostname, writes): (&str, usize),
+    need: Need,
+) -> Result<(), ApplyError> {
     let writes = Writes::at_most(writes);
     let installation = ObjectKey::new("mail", "postern");
     let site = Site {
@@ -109,7 +128,7 @@ async fn try_once(
         key: key.clone(),
     };
     let mut memory = Memory::of(read(client, key).await.unwrap());
-    apply_snapshot(&site, &snapshot(hostname), true, &mut memory)
+    apply_snapshot(&site, &snapshot(hostname), need, &mut memory)
         .await
         .map(|_| ())
 }
@@ -195,10 +214,67 @@ async fn a_leader_that_was_overtaken_writes_nothing() {
         key: key.clone(),
     };
     let mut memory = Memory::of(stale);
-    let overtaken = apply_snapshot(&site, &snapshot("late.test"), true, &mut memory).await;
+    let overtaken = apply_snapshot(&site, &snapshot("late.test"), Need::Nothing, &mut memory).await;
     assert!(
         matches!(overtaken, Err(ApplyError::Conflict)),
         "{overtaken:?}"
     );
     assert_eq!(boots(&client, &key).await.as_deref(), Some("b.test"));
+}
+
+#[tokio::test]
+async fn the_set_before_a_rejected_one_is_kept_whatever_comes_next_and_whoever_is_killed() {
+    let cluster = control_plane().await;
+    let client = cluster.client().await;
+    let key = ObjectKey::new(cluster.namespace("rejected").await, "edge");
+    let gateway = create_gateway(&client, &key.namespace).await;
+    for hostname in ["older.test", "good.test", "bad.test"] {
+        try_once(&client, &gateway, &key, (hostname, MORE_THAN_ENOUGH))
+            .await
+            .unwrap();
+    }
+    // The next is rejected like the one before it, then comes one that is not.
+    let boots = || boots_but_for(&client, &key, &["bad.test", "worse.test"]);
+    for hostname in ["worse.test", "mended.test"] {
+        let mut kills = 0;
+        for writes in 0..MORE_THAN_ENOUGH {
+            assert_eq!(
+                boots().await.as_deref(),
+                Some("good.test"),
+                "{hostname}, {writes} writes"
+            );
+            let once = (hostname, writes);
+            match try_with(&client, &gateway, &key, once, Need::Rejected).await {
+                Ok(()) => break,
+                Err(ApplyError::Ended(_)) => kills += 1,
+                Err(error) => panic!("{hostname} after {writes} writes: {error}"),
+            }
+        }
+        assert!(kills >= 2, "only {kills} kills: were there so few writes?");
+    }
+    assert_eq!(boots().await.as_deref(), Some("mended.test"));
+}
+
+#[tokio::test]
+async fn for_a_previous_set_that_cannot_be_booted_the_current_one_is_not_given_up() {
+    let cluster = control_plane().await;
+    let client = cluster.client().await;
+    let key = ObjectKey::new(cluster.namespace("neither").await, "edge");
+    let gateway = create_gateway(&client, &key.namespace).await;
+    for hostname in ["good.test", "rejected-by-some.test"] {
+        try_once(&client, &gateway, &key, (hostname, MORE_THAN_ENOUGH))
+            .await
+            .unwrap();
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let name = names::snapshot_object("edge", "keys-a-0");
+    secrets.delete(&name, &Default::default()).await.unwrap();
+    for writes in 0..MORE_THAN_ENOUGH {
+        let once = ("next.test", writes);
+        match try_with(&client, &gateway, &key, once, Need::Rejected).await {
+            Ok(()) => break,
+            Err(_) => assert!(boots(&client, &key).await.is_some(), "{writes} writes"),
+        }
+    }
+    assert_eq!(boots(&client, &key).await.as_deref(), Some("next.test"));
 }
