@@ -44,10 +44,12 @@ test: toolchain neighbours ## Runs all tests, on a real Kubernetes API server an
 check: $(addprefix check-,$(checks)) ## Checks format, lints, docs, licences and the architecture
 
 .PHONY: bench
-bench: toolchain ## Measures mails per second, latency, CPU and memory, as one table
+bench: toolchain ## Measures mails per second, latency, CPU and memory as one table, and hostile mail's cost
 	$(call say,building the load generator and postern (release))
 	cargo build $(locked) --release --package postern --bin postern
 	cargo run $(locked) --release --package postern-tests --bin bench -- $(BENCH)
+	$(call say,what the checks of one message cost and hostile mail at most)
+	cargo bench $(locked) --package postern-verify --features testing --bench message
 
 # Each target runs for FUZZ_SECONDS on what it found before and on the seeds in fuzz/corpus. Nothing
 # else uses the nightly toolchain. Without a sanitizer: `unsafe` is forbidden in what is fuzzed, and

@@ -277,7 +277,7 @@ fn what_looks_like_an_address_is_one_or_is_quoted() {
 
 proptest! {
     // Both readers are slow without optimization.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn whatever_is_written_is_read_back(
@@ -359,7 +359,7 @@ async fn checked(field: &str, local_part: &str, domain: &str, helo: &str) -> Hea
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn whatever_comes_what_is_said_of_it_fits_the_grammar(
