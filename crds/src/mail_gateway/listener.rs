@@ -37,7 +37,8 @@ pub struct Listener {
     /// connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether the Received field that we add shows the client's address. Default: `Show`.
+    /// Whether the header fields that we add (Received, Authentication-Results) show the client's
+    /// address. Default: `Show`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_client: Option<ReceivedClient>,
     /// Whose routes are admitted, and for which domains. An object is admitted by the first entry
@@ -167,7 +168,7 @@ pub struct ProxyProtocol {
     pub trusted_cidrs: Vec<Cidr>,
 }
 
-/// Whether the client's address is written into Received.
+/// Whether header fields of ours (Received, Authentication-Results) show the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ReceivedClient {
     /// It is.
