@@ -2,12 +2,13 @@
 //! clients that vanish, and commands pipelined where nobody expects them.
 
 use crate::scripted::{Act, Script, Scripted};
-use crate::world::{World, enforced, first_rule, service};
+use crate::world::{World, enforced, first_rule, rule, service};
 use postern_config::backend::BackendProtocol;
-use postern_config::route::VerifyRecipients;
+use postern_config::route::{LocalPartMatch, VerifyRecipients};
 use postern_gateway::Options;
 use postern_gateway::delivery::Limits;
 use postern_gateway::telemetry::record::Disposition;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MAIL: &str = "From: Ann <ann@shop.test>\r\n\r\nHello\r\n.\r\n";
@@ -319,4 +320,36 @@ async fn chunks_and_the_next_transaction_in_one_packet() {
     client.talk("QUIT", "221 ").await;
     let record = world.records.transaction(2).await;
     assert_eq!(record.disposition, Disposition::Abandoned);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pods_end_waits_for_no_question() {
+    let one = Scripted::start(Script::default()).await;
+    let slow = Scripted::start(Script::default().when("RCPT", Act::Hang)).await;
+    let mut world = world_within(Duration::from_secs(60), &slow, VerifyRecipients::Ask).await;
+    let address = one.address;
+    world.change(|snapshot| {
+        snapshot.config.drain.timeout_ms = 500;
+        let backends = &mut snapshot.config.backends;
+        backends.insert("one".into(), service(address));
+        let mut known = rule("known", "one");
+        known.matches = vec![LocalPartMatch::Exact("known".into())];
+        known.verify_recipients = VerifyRecipients::Ask;
+        snapshot.config.routes[0].rules.insert(0, known);
+    });
+    let mut client = world.client().await;
+    let recipients = "RCPT TO:<known@acme.test>\r\nRCPT TO:<slow@acme.test>\r\n";
+    client
+        .send(format!("MAIL FROM:<ann@shop.test>\r\n{recipients}DATA\r\n"))
+        .await;
+    slow.hears("RCPT", 1).await;
+    let gateway = Arc::clone(&world.gateway);
+    let drain = tokio::spawn(async move { gateway.drain().await });
+    for reply in ["250 2.1.0 ", "250 2.1.5 ", "421 4.3.2 "] {
+        client.expect(reply).await;
+    }
+    client.expect_end().await;
+    drain.await.unwrap();
+    let record = world.records.transaction(0).await;
+    assert_eq!(record.recipients, ["known@acme.test"]);
 }
