@@ -3,6 +3,7 @@
 //! Every dialogue runs twice: the backend's octets in one piece, and one by one.
 
 mod envelope;
+mod model;
 mod opening;
 mod reply;
 mod stuffing;
