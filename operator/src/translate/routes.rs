@@ -118,6 +118,15 @@ fn spell(pattern: &postern_config::route::RecipientPattern) -> String {
     }
 }
 
+/// Every domain, or every domain of a top-level domain.
+fn is_the_world(claim: &AddressPattern) -> bool {
+    match claim {
+        AddressPattern::Any => true,
+        AddressPattern::Below(name) => !name.as_str().contains('.'),
+        AddressPattern::Address(_) | AddressPattern::Domain(_) => false,
+    }
+}
+
 /// One parent reference while it is attached.
 struct Attaching<'a, 'w> {
     gateway: &'a Gateway<'w>,
@@ -136,7 +145,7 @@ impl Attaching<'_, '_> {
         };
         let mut refused: Vec<&AddressPattern> = Vec::new();
         for claim in &route.spec.recipients {
-            if matches!(claim, AddressPattern::Any) && !self.may_take_all(route) {
+            if is_the_world(claim) && !self.may_take_all(claim, route) {
                 continue;
             }
             if !self.claim(claim, &listeners, &namespace) {
@@ -215,8 +224,8 @@ impl Attaching<'_, '_> {
         Ok(admitting)
     }
 
-    /// `*` where nobody is identified: who relays it onwards is an open relay.
-    fn may_take_all(&mut self, route: &MailRoute) -> bool {
+    /// `*` where nobody is identified: who relays it onwards is an open relay. So is `*.com`.
+    fn may_take_all(&mut self, claim: &AddressPattern, route: &MailRoute) -> bool {
         let relays = |backend: &Backend| backend.mx.is_some() || backend.auth.is_some();
         let rule = route
             .spec
@@ -226,9 +235,9 @@ impl Attaching<'_, '_> {
         match rule {
             Some(rule) => {
                 let message = format!(
-                    "* would make the gateway an open relay: rule {} has a backend that is mx or \
-                     carries auth, and clients of this listener are not identified; name the \
-                     domains instead",
+                    "{claim} would make the gateway an open relay: rule {} has a backend that is \
+                     mx or carries auth, and clients of this listener are not identified; name \
+                     the domains instead",
                     rule.name
                 );
                 self.outcome
@@ -236,6 +245,7 @@ impl Attaching<'_, '_> {
                     .push(Problem::new(reason::OPEN_RELAY, message));
                 false
             }
+            None if *claim != AddressPattern::Any => true,
             None => {
                 let warning = "warning: * takes the mail of every domain in the world from clients \
                                that are not identified: name the domains instead";
