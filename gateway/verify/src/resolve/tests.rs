@@ -309,3 +309,53 @@ async fn the_deadline_of_a_message_ends_its_checks() {
     );
     assert_eq!(started.elapsed(), Duration::from_secs(20));
 }
+
+/// Answers each question with this code and nothing else: no SOA, no recursion available.
+async fn bare_server(code: hickory_resolver::proto::op::ResponseCode) -> std::net::SocketAddr {
+    use hickory_resolver::proto::op::{Message, OpCode};
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut octets = [0; 4096];
+        while let Ok((length, peer)) = socket.recv_from(&mut octets).await {
+            let question = Message::from_vec(&octets[..length]).unwrap();
+            let mut answer = Message::response(question.metadata.id, OpCode::Query);
+            answer.add_query(question.queries[0].clone());
+            answer.metadata.response_code = code;
+            let answer = answer.to_vec().unwrap();
+            socket.send_to(&answer, peer).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn servers_that_say_no_more_than_a_code() {
+    use hickory_resolver::proto::op::ResponseCode;
+    for (code, wanted) in [
+        (
+            ResponseCode::NoError,
+            DnsError::NoRecords { nxdomain: false },
+        ),
+        (
+            ResponseCode::NXDomain,
+            DnsError::NoRecords { nxdomain: true },
+        ),
+        (
+            ResponseCode::ServFail,
+            DnsError::Temporary(Temporary::ServFail),
+        ),
+        (ResponseCode::Refused, DnsError::Temporary(Temporary::Other)),
+        (ResponseCode::FormErr, DnsError::Temporary(Temporary::Other)),
+        (ResponseCode::NotImp, DnsError::Temporary(Temporary::Other)),
+    ] {
+        let options = ResolverOptions {
+            nameservers: vec![bare_server(code).await],
+            timeout: Duration::from_millis(200),
+            ..ResolverOptions::default()
+        };
+        let resolver = HickoryResolver::new(&options).unwrap();
+        assert_eq!(resolver.txt(&name("a.test")).await, Err(wanted), "{code}");
+        assert_eq!(resolver.a(&name("a.test")).await, Err(wanted), "{code}");
+    }
+}
