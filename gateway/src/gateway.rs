@@ -335,8 +335,8 @@ impl Gateway {
     /// Closes the listeners; sessions get 421 4.3.2 at the next command, transactions finish.
     pub fn shutdown(&self) {
         self.readiness.closing();
-        self.shared.sessions.advance(Phase::Closing);
         self.listeners().close();
+        self.shared.sessions.advance(Phase::Closing);
     }
 
     /// Waits until no session is open.

@@ -115,12 +115,17 @@ async fn get(State(api): State<Arc<Api>>, uri: Uri) -> Response {
         .into_response();
     }
     assert!(query.contains(&"timeoutSeconds=25"), "{uri}");
-    let changes =
-        futures::stream::unfold((api.version.subscribe(), api), async |(mut seen, api)| {
-            seen.changed().await.ok()?;
-            let event = json!({"type": "MODIFIED", "object": api.the_head()?});
-            Some((Ok::<_, std::io::Error>(format!("{event}\n")), (seen, api)))
-        });
+    let mut seen = api.version.subscribe();
+    let listed = format!("resourceVersion={}", *seen.borrow());
+    if !query.contains(&listed.as_str()) {
+        // It changed between the list and the watch.
+        seen.mark_changed();
+    }
+    let changes = futures::stream::unfold((seen, api), async |(mut seen, api)| {
+        seen.changed().await.ok()?;
+        let event = json!({"type": "MODIFIED", "object": api.the_head()?});
+        Some((Ok::<_, std::io::Error>(format!("{event}\n")), (seen, api)))
+    });
     Body::from_stream(changes.boxed()).into_response()
 }
 

@@ -24,6 +24,7 @@ mod changes;
 mod drain;
 mod follow;
 mod limits;
+mod monitor;
 mod proxy;
 mod refused;
 mod stages;
