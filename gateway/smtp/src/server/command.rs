@@ -107,10 +107,10 @@ impl Command {
         })
     }
 
-    /// Whether a line is a RCPT command, before anything else is known of it.
-    pub(super) fn is_rcpt(line: &[u8]) -> bool {
-        line.split_at_checked(4).is_some_and(|(verb, rest)| {
-            verb.eq_ignore_ascii_case(b"RCPT") && matches!(rest, [] | [b' ' | b'\t', ..])
+    /// Whether a line is a command with this verb, before anything else is known of it.
+    pub(super) fn begins(line: &[u8], verb: &[u8; 4]) -> bool {
+        line.split_at_checked(4).is_some_and(|(begin, rest)| {
+            begin.eq_ignore_ascii_case(verb) && matches!(rest, [] | [b' ' | b'\t', ..])
         })
     }
 

@@ -158,25 +158,30 @@ impl Core {
         });
     }
 
-    /// Reads the argument of BDAT; what is wrong with it is answered here.
-    pub(super) fn chunk(&mut self, command: &Command) -> Option<Chunk> {
-        match command.bdat() {
-            Ok(chunk) => return Some(chunk),
-            Err(BadChunk::Malformed) => self.fault(Reply::BDAT_SYNTAX),
-            Err(BadChunk::Surplus(size)) => {
-                self.refuse_chunk(size, Reply::BDAT_SYNTAX, Effect::Fault);
-            }
+    /// Reads the argument of BDAT; what is wrong with it is answered here, and given.
+    pub(super) fn chunk(&mut self, command: &Command) -> Result<Chunk, Reply> {
+        let bad = match command.bdat() {
+            Ok(chunk) => return Ok(chunk),
+            Err(bad) => bad,
+        };
+        let reply = match bad {
+            BadChunk::Malformed | BadChunk::Surplus(_) => Reply::BDAT_SYNTAX,
+            BadChunk::Endless => Reply::MESSAGE_TOO_LARGE,
+        };
+        match bad {
+            BadChunk::Malformed => self.fault(reply.clone()),
+            BadChunk::Surplus(size) => self.refuse_chunk(size, reply.clone(), Effect::Fault),
             // So many octets do not end: nothing behind them can be a command.
-            Err(BadChunk::Endless) => self.close(Reply::MESSAGE_TOO_LARGE, CloseReason::Drain),
+            BadChunk::Endless => self.close(reply.clone(), CloseReason::Drain),
         }
-        None
+        Err(reply)
     }
 
     /// Refuses a command that this stage does not serve. A BDAT's octets are read first.
     pub(super) fn refuse(&mut self, command: &Command, reply: Reply, effect: Effect) {
         if command.verb != Verb::Bdat {
             self.replies.push(reply, effect);
-        } else if let Some(chunk) = self.chunk(command) {
+        } else if let Ok(chunk) = self.chunk(command) {
             self.refuse_chunk(chunk.size, reply, effect);
         }
     }
@@ -188,7 +193,7 @@ impl Core {
         };
         let waits = match (hold, &line) {
             (Hold::Nothing, _) => false,
-            (Hold::AllButRcpt, Line::Complete(line)) => !Command::is_rcpt(line),
+            (Hold::AllButRcpt, Line::Complete(line)) => !Command::begins(line, b"RCPT"),
             (Hold::AllButRcpt | Hold::Everything, _) => true,
         };
         if waits {
@@ -219,7 +224,12 @@ impl Core {
         match Command::read(&line) {
             Ok(command) => Read::Command(command),
             Err(reply) => {
-                self.fault(reply);
+                if Command::begins(&line, b"BDAT") {
+                    // How many octets follow cannot be told; none of them may be a command.
+                    self.close(reply, CloseReason::Drain);
+                } else {
+                    self.fault(reply);
+                }
                 Read::Answered
             }
         }

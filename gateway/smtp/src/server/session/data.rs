@@ -236,11 +236,17 @@ fn chunk_ended(bdat: Bdat, chunk: Chunk, core: &mut Core) -> Stage {
 fn serve(mut bdat: Bdat, core: &mut Core, command: &Command) -> Stage {
     match command.verb {
         Verb::Bdat => match core.chunk(command) {
-            Some(chunk) => {
+            Ok(chunk) => {
                 bdat.chunk(chunk.size);
                 Stage::Data(Data::Chunk(bdat, chunk))
             }
-            None => Stage::Data(Data::BetweenChunks(bdat)),
+            // RFC 3030 §2: the transaction has failed; else the message would have a hole.
+            Err(reply) => {
+                if *bdat.verdict() == Verdict::Good {
+                    core.events.push_back(Event::Reset(reply.refused()));
+                }
+                Stage::Mail(Mail::Waiting { refused: true })
+            }
         },
         Verb::Rset => {
             if let Err(reply) = command.no_argument() {

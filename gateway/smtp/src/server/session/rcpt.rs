@@ -154,8 +154,12 @@ impl Rcpt {
             return Stage::Rcpt(self);
         }
         match core.chunk(command) {
-            Some(chunk) => self.first_chunk(core, chunk),
-            None => Stage::Rcpt(self),
+            Ok(chunk) => self.first_chunk(core, chunk),
+            // RFC 3030 §2: the transaction has failed; else the message would lack its beginning.
+            Err(reply) => {
+                core.events.push_back(Event::Reset(reply.refused()));
+                Stage::Mail(Mail::Waiting { refused: true })
+            }
         }
     }
 
