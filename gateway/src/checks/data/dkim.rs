@@ -40,3 +40,41 @@ pub fn check(outcome: &Outcome) -> Finding {
         concern,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postern_verify::dkim::SignatureOutcome;
+
+    fn failed(testing: bool) -> SignatureOutcome {
+        SignatureOutcome {
+            result: DkimResult::Fail,
+            reason: None,
+            domain: None,
+            selector: None,
+            identity: None,
+            algorithm: None,
+            b: None,
+            testing,
+            position: 0,
+        }
+    }
+
+    #[test]
+    fn who_is_testing_fails_without_harm() {
+        let of = |signatures: Vec<_>, untried| {
+            check(&Outcome {
+                signatures,
+                untried,
+            })
+            .concern
+        };
+        assert_eq!(of(vec![failed(true)], 0), None);
+        assert_eq!(
+            of(vec![failed(true), failed(false)], 0),
+            Some(Concern::DkimFail)
+        );
+        assert_eq!(of(vec![failed(true)], 1), Some(Concern::DkimFail));
+        assert_eq!(of(vec![], 0), None);
+    }
+}
