@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -47,6 +47,8 @@ pub enum Protocol {
 #[derive(Debug, Default)]
 struct Received {
     metrics: Vec<ExportMetricsServiceRequest>,
+    /// Of the last request with metrics.
+    headers: HeaderMap,
     traces: Vec<ExportTraceServiceRequest>,
 }
 
@@ -145,6 +147,17 @@ impl Collector {
         .await
     }
 
+    /// A header of the last request with metrics.
+    ///
+    /// # Panics
+    /// When it is no text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let received = self.received.lock().unwrap();
+        let value = received.headers.get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
     /// The names of all spans that came.
     ///
     /// # Panics
@@ -210,7 +223,9 @@ impl MetricsService for Keeps {
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<Reply<ExportMetricsServiceResponse>, Status> {
-        self.0.lock().unwrap().metrics.push(request.into_inner());
+        let mut received = self.0.lock().unwrap();
+        received.headers = request.metadata().clone().into_headers();
+        received.metrics.push(request.into_inner());
         Ok(Reply::new(ExportMetricsServiceResponse::default()))
     }
 }
@@ -242,13 +257,17 @@ async fn http(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
-    let form = request.headers().get("content-type").cloned();
+    let headers = request.headers().clone();
     let body = request.into_body().collect().await?.to_bytes();
+    let form = headers.get("content-type");
     let protobuf = form.is_some_and(|form| form == "application/x-protobuf");
     let mut received = received.lock().unwrap();
     let taken = match path.as_str() {
         "/v1/metrics" if protobuf => ExportMetricsServiceRequest::decode(body)
-            .map(|request| received.metrics.push(request))
+            .map(|request| {
+                received.headers = headers;
+                received.metrics.push(request);
+            })
             .is_ok(),
         "/v1/traces" if protobuf => ExportTraceServiceRequest::decode(body)
             .map(|request| received.traces.push(request))

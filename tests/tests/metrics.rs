@@ -193,7 +193,11 @@ fn pushed(metrics: &[Metric]) -> Series {
 async fn pushes_what_the_admin_port_shows(protocol: Protocol) {
     let collector = Collector::start(protocol, false).await;
     let telemetry = format!("{{metrics: {}, interval: 1s}}}}", collector.spec());
-    let stage = Stage::start("metrics", &telemetry, &[]).await;
+    let key = (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        Path::new("api-key=s3cret%20key"),
+    );
+    let stage = Stage::start("metrics", &telemetry, &[key]).await;
     stage.mail().await;
     let taken = series(
         "postern_transactions_total",
@@ -223,6 +227,7 @@ async fn pushes_what_the_admin_port_shows(protocol: Protocol) {
     })
     .await;
 
+    assert_eq!(collector.header("api-key").as_deref(), Some("s3cret key"));
     let resource = &request.resource_metrics[0];
     let of: BTreeMap<_, _> = attributes(&resource.resource.as_ref().unwrap().attributes)
         .into_iter()

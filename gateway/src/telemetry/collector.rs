@@ -10,6 +10,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 /// A request takes no longer.
@@ -87,6 +88,39 @@ pub(crate) fn path(endpoint: &str, signal: &str) -> String {
     format!("{}/v1/{signal}", endpoint.trim_end_matches('/'))
 }
 
+/// Headers that every push of metrics carries, such as a hosted collector's key:
+/// `OTEL_EXPORTER_OTLP_METRICS_HEADERS`, else `OTEL_EXPORTER_OTLP_HEADERS` (OpenTelemetry, "OTLP
+/// Exporter Configuration"). For traces the exporter reads its own.
+pub(crate) fn metrics_headers() -> HeaderMap {
+    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let text = variable("OTEL_EXPORTER_OTLP_METRICS_HEADERS")
+        .or_else(|| variable("OTEL_EXPORTER_OTLP_HEADERS"));
+    text.map(|text| headers(&text)).unwrap_or_default()
+}
+
+/// `name=value` by commas, the values percent-encoded (W3C Baggage). What is no header is left out.
+fn headers(text: &str) -> HeaderMap {
+    let header = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let name: HeaderName = name.trim().parse().ok()?;
+        let mut value = HeaderValue::from_bytes(&percent_decoded(value.trim())?).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    };
+    text.split(',').filter_map(header).collect()
+}
+
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut octets = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        octets.push(u8::from_str_radix(digits, 16).ok()?);
+        octets.extend_from_slice(rest.as_bytes());
+    }
+    Some(octets)
+}
+
 fn is_https(endpoint: &str) -> bool {
     endpoint.starts_with("https://")
 }
@@ -98,4 +132,19 @@ fn authorities() -> Result<RootCertStore, String> {
         return Err("the system has no CA certificates to verify it by".to_owned());
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_percent_decoded_and_nonsense_is_left_out() {
+        let given = headers("Api-Key=a%20b%3D, x=1,no header=2,broken=%2,cut,control=%0d%0a");
+        let of = |name| given.get(name).map(HeaderValue::as_bytes);
+        assert_eq!(of("api-key"), Some(b"a b=".as_slice()));
+        assert_eq!(of("x"), Some(b"1".as_slice()));
+        assert_eq!(given.len(), 2, "{given:?}");
+        assert!(!format!("{given:?}").contains("a b="), "it is a secret");
+    }
 }

@@ -24,6 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tonic::codegen::http::HeaderMap;
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 /// The push of one process; it follows the snapshots' settings.
@@ -77,6 +79,7 @@ impl Push {
         };
         Ok(Prepared::Start(Box::new(Task {
             client: Client::new(settings).map_err(fail)?,
+            headers: collector::metrics_headers(),
             settings: settings.clone(),
             resource,
             registry: registry.clone(),
@@ -122,6 +125,7 @@ impl Push {
 /// What pushes to one collector.
 pub(crate) struct Task {
     client: Client,
+    headers: HeaderMap,
     settings: settings::Metrics,
     resource: Resource,
     registry: Metrics,
@@ -152,7 +156,7 @@ impl Task {
 
     async fn push(&mut self) {
         let pushed = match self.request() {
-            Ok(request) => match timeout(TIMEOUT, self.client.send(request)).await {
+            Ok(request) => match timeout(TIMEOUT, self.client.send(request, &self.headers)).await {
                 Ok(sent) => sent,
                 Err(_) => Err("no answer".to_owned()),
             },
@@ -219,17 +223,24 @@ impl Client {
         }
     }
 
-    async fn send(&mut self, request: ExportMetricsServiceRequest) -> Result<(), String> {
+    async fn send(
+        &mut self,
+        request: ExportMetricsServiceRequest,
+        headers: &HeaderMap,
+    ) -> Result<(), String> {
         let answer = match self {
             Self::Grpc(client) => {
+                let mut request = tonic::Request::new(request);
+                *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
                 let answer = client.export(request).await;
                 answer.map_err(|status| status.to_string())?.into_inner()
             }
             Self::Http { client, url } => {
-                let request = Request::post(url.as_str())
+                let mut request = Request::post(url.as_str())
                     .header("content-type", "application/x-protobuf")
                     .body(Bytes::from(request.encode_to_vec()))
                     .map_err(|error| error.to_string())?;
+                request.headers_mut().extend(headers.clone());
                 let sent = client.send_bytes(request).await;
                 let answer = sent.and_then(ResponseExt::error_for_status);
                 let answer = answer.map_err(|error| error.to_string())?;
