@@ -8,6 +8,7 @@
 mod compare;
 mod live;
 mod manifests;
+mod size;
 mod snapshot;
 mod writes;
 
@@ -280,12 +281,17 @@ fn is_current(live: &Live, snapshot: &Snapshot) -> bool {
 
 async fn encode(snapshot: Snapshot) -> Result<Encoded, ApplyError> {
     // Compressing a large snapshot takes longer than a task may hold its thread.
-    match tokio::task::spawn_blocking(move || snapshot.encode()).await {
-        Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(error @ EncodeError::TooLarge { .. })) => {
-            Err(ApplyError::TooLarge(error.to_string()))
-        }
-        Ok(Err(error)) => Err(ApplyError::Encode(error.to_string())),
+    let encode = move || {
+        snapshot.encode().map_err(|error| match &error {
+            EncodeError::TooLarge { part, .. } => {
+                let message = format!("{error}; most of it is {}", size::most(*part, &snapshot));
+                ApplyError::TooLarge(message)
+            }
+            EncodeError::Compress(_) => ApplyError::Encode(error.to_string()),
+        })
+    };
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(encoded) => encoded,
         Err(error) => Err(ApplyError::Encode(error.to_string())),
     }
 }

@@ -9,7 +9,10 @@ use crate::objects::{EDGE, apply_tls_secret};
 use crate::scripted::{ScriptedPod, next_snapshot, runs, runs_but_rejects};
 
 /// Waits for an Event of that type and reason whose note holds `part`.
-async fn told(installation: &Installation<'_>, [type_, reason, part]: [&str; 3]) -> Event {
+pub(crate) async fn told(
+    installation: &Installation<'_>,
+    [type_, reason, part]: [&str; 3],
+) -> Event {
     let events: Api<Event> = Api::namespaced(installation.client.clone(), &installation.namespace);
     eventually(SOON, async || {
         let all = events

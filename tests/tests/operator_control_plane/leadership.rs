@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postern_tests::wait::eventually;
 
+use crate::events::told;
 use crate::installation::{Installation, Operator, SOON, control_plane};
 use crate::objects::{EDGE, apply_tls_secret};
 
@@ -46,4 +47,6 @@ async fn when_the_leader_is_killed_the_other_replica_writes() {
         .route_says(TAKE_OVER, ["ResolvedRefs", "False", "BackendNotFound"])
         .await;
     assert!(leads(&second).await);
+    let leader = "operator-2 became leader";
+    told(&installation, ["Normal", "LeaderElection", leader]).await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::events::told;
 use crate::installation::{Installation, SOON, control_plane};
 use crate::objects::{EDGE, apply_tls_secret};
 use postern_tests::program::run;
@@ -139,6 +140,8 @@ spec: {ports: [{port: 2525}]}
     installation
         .gateway_says(SOON, ["Accepted", "False", "ClassConflict"])
         .await;
+    let theirs = "Service postern-edge (installation else/where)";
+    told(&installation, ["Warning", "ClassConflict", theirs]).await;
     operator.settled().await;
     let port =
         format!("-n {namespace} get service postern-edge -o jsonpath={{.spec.ports[*].port}}");

@@ -77,6 +77,8 @@ async fn a_snapshot_that_does_not_fit_is_told_and_the_one_before_stays() {
         message.contains("at most 3600000 fit: split the gateway"),
         "{message}"
     );
+    let whose = format!("; most of it is namespace {} (", installation.namespace);
+    assert!(message.contains(&whose), "{message}");
     let meanwhile = format!("; 1/1 pods run {} meanwhile", &hash[..8]);
     assert!(message.ends_with(&meanwhile), "{message}");
     // Nothing of it is written, and routes are still programmed.
