@@ -92,7 +92,9 @@ pub fn claimed_results(value: &[u8]) -> impl Iterator<Item = (String, String)> {
 pub fn strip_own(message: &Message<'_>, authserv_id: &str) -> Vec<Range<usize>> {
     message
         .fields_named("Authentication-Results")
-        .filter(|field| claims(field.value, authserv_id))
+        .filter(|field| {
+            claims(field.value, authserv_id) || claims(&spaced(field.value), authserv_id)
+        })
         .map(|field| field.range())
         .collect()
 }
@@ -109,10 +111,26 @@ fn claims(value: &[u8], authserv_id: &str) -> bool {
         Some(squeezed) => ours(&squeezed),
         // A comment or a quote that does not end: nobody knows what another reader makes of it.
         None => {
-            let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-            text.contains(&authserv_id.to_ascii_lowercase())
+            let text = String::from_utf8_lossy(value).to_lowercase();
+            let (unicode, _) = idna::domain_to_unicode(authserv_id);
+            text.contains(&authserv_id.to_lowercase()) || text.contains(&unicode)
         }
     }
+}
+
+/// The text with a space for every control, every white space of Unicode and every octet that is
+/// no UTF-8: readers that trim such octets away would find the identifier behind them.
+fn spaced(value: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(value)
+        .chars()
+        .map(|c| match c {
+            '\r' | '\n' => c,
+            char::REPLACEMENT_CHARACTER => ' ',
+            _ if c.is_control() || c.is_whitespace() => ' ',
+            _ => c,
+        })
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// Identifiers are compared as domains where they are domains (§2.5): case and U-labels apart.

@@ -152,6 +152,30 @@ fn forged_results_of_ours_are_found() {
     ] {
         assert!(stripped(header, "mx.example.com"), "{header}");
     }
+    // What readers trim away: controls, white space of Unicode.
+    for octets in (1..=0x1f_u8)
+        .chain([0x7f])
+        .map(char::from)
+        .filter(|c| !"\r\n".contains(*c))
+    {
+        for space in [octets.to_string(), format!(" {octets}\t{octets}")] {
+            let header = format!("Authentication-Results: {space}mx.example.com{space}1; spf=pass");
+            assert!(stripped(&header, "mx.example.com"), "{header:?}");
+        }
+    }
+    for space in [
+        "\u{a0}", "\u{85}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{feff}", "\u{200b}",
+    ] {
+        let header = format!("Authentication-Results:{space}mx.example.com; spf=pass");
+        assert!(stripped(&header, "mx.example.com"), "{header:?}");
+    }
+    let raw = b"Authentication-Results: \xa0mx.example.com; spf=pass\r\n\r\n";
+    let message = Message::parse(raw).unwrap();
+    assert_eq!(strip_own(&message, "mx.example.com").len(), 1);
+    assert!(stripped(
+        "Authentication-Results: (open B\u{fc}cher.test; spf=pass",
+        "xn--bcher-kva.test"
+    ));
     assert!(stripped(
         "Authentication-Results: b\u{fc}cher.test; spf=pass",
         "xn--bcher-kva.test"
