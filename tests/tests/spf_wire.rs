@@ -225,7 +225,8 @@ async fn every_case_that_rfc_5321_permits() {
                 Played::NotPermitted => not_permitted.push(id.as_str()),
                 Played::Result(result, explanation) => {
                     if !case.is_right(&result, explanation.as_deref()) {
-                        wrong.push(format!("{id}: {result} {explanation:?}"));
+                        let scenario = &scenario.description;
+                        wrong.push(format!("{scenario} / {id}: {result} {explanation:?}"));
                     }
                 }
             }
