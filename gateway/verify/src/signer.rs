@@ -53,7 +53,7 @@ impl Signer {
     }
 
     /// `a=`.
-    fn algorithm(&self) -> &'static str {
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self.0 {
             Key::Ed25519(_) => "ed25519-sha256",
             Key::Rsa(_) => "rsa-sha256",

@@ -4,28 +4,32 @@ use postern_verify::Name;
 use postern_verify::arc::{ArcResult, Outcome};
 use postern_verify::authentication_results::claimed_results;
 
-/// The sealer who vouches for the message: the chain passes, the sealer and all who sealed after
-/// it are trusted, and its ARC-Authentication-Results has `dmarc=pass` (RFC 8617 §7.2.1). Who
-/// sealed later could have exchanged the message, so all of them must be trusted.
+/// The sealer who vouches for the message: the chain passes, and [`vouching`].
 #[must_use]
 pub fn find<'o>(outcome: &'o Outcome, trusted: &[String]) -> Option<&'o Name> {
-    if outcome.result != ArcResult::Pass {
-        return None;
-    }
-    outcome
+    let passed = outcome.result == ArcResult::Pass;
+    passed.then(|| vouching(outcome, trusted)).flatten()
+}
+
+/// Whether a sealer would vouch for the message if DNS answered and the chain passed.
+#[must_use]
+pub fn is_unknown(outcome: &Outcome, trusted: &[String]) -> bool {
+    outcome.temporary && vouching(outcome, trusted).is_some()
+}
+
+/// The sealer whose ARC-Authentication-Results has `dmarc=pass` (RFC 8617 §7.2.1), if it and all who
+/// sealed after it are trusted: they could have exchanged the message. The newest must have signed
+/// From and the whole body, else anybody could have put others there since.
+fn vouching<'o>(outcome: &'o Outcome, trusted: &[String]) -> Option<&'o Name> {
+    let mut believed = outcome
         .sets
         .iter()
         .rev()
-        .take_while(|set| is_trusted(&set.sealer, trusted))
+        .take_while(|set| is_trusted(&set.sealer, trusted));
+    believed
         .find(|set| says_dmarc_pass(&set.results))
+        .filter(|_| outcome.signs_all)
         .map(|set| &set.sealer)
-}
-
-/// Whether a sealer could vouch for the message if DNS answered.
-#[must_use]
-pub fn is_unknown(outcome: &Outcome, trusted: &[String]) -> bool {
-    // A chain that could not be validated lists no sets; who sealed it is then not known either.
-    outcome.temporary && !trusted.is_empty()
 }
 
 fn is_trusted(sealer: &Name, trusted: &[String]) -> bool {
@@ -57,6 +61,7 @@ mod tests {
             result: ArcResult::Pass,
             sets: sets.collect(),
             oldest_pass: Some(0),
+            signs_all: true,
             problem: None,
             temporary: false,
         }
@@ -83,6 +88,31 @@ mod tests {
         ] {
             assert_eq!(found(&[("list.test", said)]), None);
         }
+    }
+
+    #[test]
+    fn a_sealer_vouches_for_no_more_than_it_signed() {
+        let trusted = ["google.test".to_owned()];
+        let mut partial = chain(&[("google.test", PASS)]);
+        partial.signs_all = false;
+        assert_eq!(find(&partial, &trusted), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_matters_only_where_it_could_vouch() {
+        let trusted = ["google.test".to_owned()];
+        let unanswered = |sets: &[(&str, &[u8])]| Outcome {
+            result: ArcResult::Fail,
+            temporary: true,
+            ..chain(sets)
+        };
+        let unknown = |sets: &[(&str, &[u8])]| is_unknown(&unanswered(sets), &trusted);
+        assert!(unknown(&[("google.test", PASS)]));
+        // Anybody may write a chain whose key has no answer.
+        assert!(!unknown(&[("evil.test", PASS)]));
+        assert!(!unknown(&[("google.test", PASS), ("evil.test", PASS)]));
+        assert!(!unknown(&[("google.test", FAIL)]));
+        assert!(!is_unknown(&chain(&[("google.test", PASS)]), &trusted));
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct Outcome {
     /// The oldest message signature that still verifies, and all newer ones with it (§5.2 step 5):
     /// 0 says the message was not changed since it was first sealed. None unless it passed.
     pub oldest_pass: Option<u32>,
+    /// The newest message signature names From and covers the whole body: RFC 8617 asks for
+    /// neither, but of what it leaves out the chain says nothing.
+    pub signs_all: bool,
     /// What was wrong.
     pub problem: Option<String>,
     /// The chain failed for want of an answer from DNS: it could pass later.

@@ -89,6 +89,30 @@ async fn none_and_one_and_fifty_sets() {
 }
 
 #[tokio::test]
+async fn what_a_message_signature_leaves_out_is_told() {
+    assert!(check(&chain(2)).await.signs_all);
+    for (h, l, signs_all) in [
+        ("from:to:subject", "", true),
+        ("To:FROM", "; l=7", true),
+        ("from:to:subject", "; l=6", false),
+        ("from:to:subject", "; l=0", false),
+        ("to:subject", "", false),
+    ] {
+        let signer = Signer::new(1);
+        let tags = format!("i=1; a={}; d=h1.test; s=s", signer.algorithm());
+        let results = format!("ARC-Authentication-Results: i=1; h1.test; dmarc=pass\r\n{MESSAGE}");
+        let signature = format!("{tags}; c=relaxed/relaxed; h={h}{l}");
+        let signed = signer.dkim(&results, "ARC-Message-Signature", &signature);
+        let outcome = check(&signer.seal(&signed, 1, &format!("{tags}; cv=none"))).await;
+        assert_eq!(
+            (outcome.result, outcome.signs_all),
+            (ArcResult::Pass, signs_all),
+            "{h} {l} {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_oldest_pass_is_where_the_message_last_changed() {
     let changed = chain(2).replace("Hello", "[list] Hello");
     let sealed = hop(&hop(&changed, 3), 4);

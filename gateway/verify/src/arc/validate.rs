@@ -4,8 +4,8 @@
 use super::chain::{Chain, Link, Structure};
 use super::{ArcResult, Outcome, Set};
 use crate::dkim::{
-    BodyHashes, DkimResult, FetchedKeys, KeyCache, LineEnd, canonicalize, canonicalize_own,
-    check_signature, fetch_keys,
+    BodyHashes, BodyKey, DkimResult, FetchedKeys, KeyCache, LineEnd, canonicalize,
+    canonicalize_own, check_signature, fetch_keys,
 };
 use crate::message::Message;
 use crate::resolve::Resolve;
@@ -30,31 +30,62 @@ impl Chain {
             Structure::Broken(problem) => return failed(&[], Failure::lasting(problem.clone())),
             Structure::Whole(links) => links.as_slice(),
         };
-        let Some((newest, older)) = links.split_last() else {
-            return outcome(ArcResult::None, &[], None);
-        };
-        // One key first: most broken chains end here, at the cost of one question.
-        let first = newest
-            .signature
-            .iter()
-            .map(|signature| &signature.signer.key_name);
-        let keys = fetch_keys(resolver, cache, first).await;
-        if let Err(failure) = check_message(message, newest, hashes, &keys) {
-            return failed(links, failure);
-        }
-        let sealers = links.iter().map(|link| &link.sealer.key_name);
-        let signers = older.iter().filter_map(|link| link.signature.as_ref().ok());
-        let others = signers.map(|signature| &signature.signer.key_name);
-        let keys = fetch_keys(resolver, cache, sealers.chain(others)).await;
-        match check_seals(message, links, &keys) {
-            Ok(()) => outcome(
-                ArcResult::Pass,
-                links,
-                Some(oldest_pass(message, older, hashes, &keys)),
-            ),
-            Err(failure) => failed(links, failure),
+        Outcome {
+            signs_all: links.last().is_some_and(|link| signs_all(link, hashes)),
+            ..validate(resolver, cache, message, hashes, links).await
         }
     }
+}
+
+async fn validate(
+    resolver: &impl Resolve,
+    cache: &KeyCache,
+    message: &Message<'_>,
+    hashes: &BodyHashes,
+    links: &[Link],
+) -> Outcome {
+    let Some((newest, older)) = links.split_last() else {
+        return outcome(ArcResult::None, &[], None);
+    };
+    // One key first: most broken chains end here, at the cost of one question.
+    let first = newest
+        .signature
+        .iter()
+        .map(|signature| &signature.signer.key_name);
+    let keys = fetch_keys(resolver, cache, first).await;
+    if let Err(failure) = check_message(message, newest, hashes, &keys) {
+        return failed(links, failure);
+    }
+    let sealers = links.iter().map(|link| &link.sealer.key_name);
+    let signers = older.iter().filter_map(|link| link.signature.as_ref().ok());
+    let others = signers.map(|signature| &signature.signer.key_name);
+    let keys = fetch_keys(resolver, cache, sealers.chain(others)).await;
+    match check_seals(message, links, &keys) {
+        Ok(()) => outcome(
+            ArcResult::Pass,
+            links,
+            Some(oldest_pass(message, older, hashes, &keys)),
+        ),
+        Err(failure) => failed(links, failure),
+    }
+}
+
+/// Whether the message signature names From and has no `l=` below the body's length, whichever way
+/// it is canonicalized.
+fn signs_all(link: &Link, hashes: &BodyHashes) -> bool {
+    let covers_body = |key: BodyKey| {
+        key.length
+            .is_none_or(|length| hashes.get(key).is_some_and(|hash| hash.total() == length))
+    };
+    link.signature.as_ref().is_ok_and(|signature| {
+        let mut names = signature.signed_names();
+        names.any(|name| name.eq_ignore_ascii_case(b"from"))
+            && covers_body(signature.body)
+            && link
+                .relaxed
+                .as_ref()
+                .is_none_or(|relaxed| covers_body(relaxed.body))
+    })
 }
 
 /// Parses, hashes, fetches and validates in one go; see [`Chain`] for the steps.
@@ -84,6 +115,7 @@ fn outcome(result: ArcResult, links: &[Link], oldest_pass: Option<u32>) -> Outco
         result,
         sets,
         oldest_pass,
+        signs_all: false,
         problem: None,
         temporary: false,
     }
