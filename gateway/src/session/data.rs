@@ -14,8 +14,9 @@ use crate::delivery::{self, BackendReply, Progress};
 use crate::reply::{self, Stop};
 use crate::server::sessions::Phase;
 use crate::snapshot::Routed;
+use crate::telemetry::metrics::{LimitLabels, RefusalLabels};
 use crate::telemetry::record::{Disposition, SpanIds};
-use crate::telemetry::{metrics::RefusalLabels, sampling};
+use crate::telemetry::sampling;
 use bytes::Bytes;
 use postern_config::listener::ReceivedClient;
 use postern_smtp::reply::Refusal;
@@ -181,6 +182,14 @@ impl Connection {
         let shadows = transaction.shadows(&runtime, verify);
         let policies = (verify, shadows.as_slice());
         let evidence = evidence::gather(&runtime, raw, &message, before, policies).await;
+        for (check, limit) in evidence::limits(&evidence) {
+            let labels = LimitLabels { check, limit };
+            self.shared
+                .metrics
+                .check_limits
+                .get_or_create(&labels)
+                .inc();
+        }
         let tags = self.judge(transaction, &evidence, policies)?;
         let hide = self.listener.config.received_client == ReceivedClient::Hide;
         let who = evidence::overruled(&evidence, client, &policies.0.value);

@@ -2,13 +2,17 @@
 
 use crate::telemetry::record::{Kind, SpanRecord};
 use postern_verify::HickoryResolver;
-use postern_verify::resolve::{Budget, Lookup, Observe, Scoped};
+use postern_verify::resolve::{Budget, DnsError, Lookup, Observe, Scoped, Temporary};
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Lookups that one check's span lists; the rest are only counted.
 const LISTED: usize = 32;
+
+/// The attribute that names a limit which a check reached.
+pub(super) const LIMIT: &str = "postern.check.limit";
 
 /// The resolver of one check.
 pub(super) type Resolver = Scoped<Arc<HickoryResolver>>;
@@ -26,10 +30,15 @@ pub(super) struct Looked<T> {
 #[derive(Default)]
 pub(super) struct Trail {
     lookups: Mutex<Vec<SpanRecord>>,
+    /// Its budget of questions and time was not enough.
+    spent: AtomicBool,
 }
 
 impl Observe for Trail {
     fn lookup(&self, lookup: Lookup) {
+        if lookup.outcome == Err(DnsError::Temporary(Temporary::Spent)) {
+            self.spent.store(true, Ordering::Relaxed);
+        }
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if lookups.len() < LISTED {
             lookups.push(span(lookup));
@@ -51,6 +60,9 @@ pub(super) async fn traced<T, F: Future<Output = T>>(
     let outcome = check(scoped).await;
     span.children =
         std::mem::take(&mut *trail.lookups.lock().unwrap_or_else(PoisonError::into_inner));
+    if trail.spent.load(Ordering::Relaxed) {
+        span = span.with(LIMIT, "dns");
+    }
     Looked {
         outcome,
         span: span.ended(SystemTime::now()),

@@ -3,14 +3,14 @@
 //! A received message and the lookups begun at MAIL go in; [`gather`] verifies signatures and asks
 //! DMARC, [`judge`] gives a [`Judged`] for each check by the enforced and the shadow policies.
 
-use super::dns::{Looked, traced};
+use super::dns::{LIMIT, Looked, traced};
 use crate::checks::connection::iprev as iprev_check;
 use crate::checks::data::{arc as arc_check, dkim as dkim_check, dmarc as dmarc_check};
 use crate::checks::data::{forwarder, from as from_check, sealer};
 use crate::checks::mail::spf as spf_check;
 use crate::checks::{Finding, Judged, verdict};
 use crate::snapshot::Runtime;
-use crate::telemetry::record::SpanRecord;
+use crate::telemetry::record::{SpanRecord, Value};
 use bytes::Bytes;
 use postern_config::policy::{LengthTag, Sourced, Verify};
 use postern_verify::authentication_results::{Header, Method, Property};
@@ -18,6 +18,7 @@ use postern_verify::dkim::{BodyHashes, BodyKey, Options, Signatures};
 use postern_verify::from::Author;
 use postern_verify::resolve::{Budget, Resolve};
 use postern_verify::{Message, Name, arc, dkim, dmarc, from, iprev, spf};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,13 +82,20 @@ pub(super) async fn gather(
     let arc = traced("check.arc", dns, &budget, async |resolver| {
         chain.verify(&resolver, keys, message, &hashes).await
     });
-    let (dkim, arc, ()) = futures::join!(dkim, arc, prefetch(runtime, author.domain()));
+    let (mut dkim, arc, ()) = futures::join!(dkim, arc, prefetch(runtime, author.domain()));
+    if dkim.outcome.untried > 0 {
+        dkim.span = dkim.span.with(LIMIT, "signatures");
+    }
     let dmarc = match author.domain() {
         Some(domain) => {
             let spf = &before.spf.outcome.mail_from;
             let input = dmarc::Input::new(domain, Some(spf), Some(&dkim.outcome));
             let check = async |resolver| dmarc::evaluate(&resolver, &input).await;
-            Some(traced("check.dmarc", dns, &budget, check).await)
+            let mut dmarc = traced("check.dmarc", dns, &budget, check).await;
+            if dmarc.outcome.queries == dmarc::MAX_QUERIES {
+                dmarc.span = dmarc.span.with(LIMIT, "dns");
+            }
+            Some(dmarc)
         }
         None => None,
     };
@@ -216,6 +224,19 @@ fn spans(evidence: &Evidence) -> Vec<(&'static str, &SpanRecord)> {
             .map(|dmarc| (dmarc_check::CHECK, &dmarc.span)),
     );
     spans
+}
+
+/// The checks that reached a limit, and which.
+pub(super) fn limits(evidence: &Evidence) -> Vec<(&'static str, &'static str)> {
+    let mut limits = Vec::new();
+    for (check, span) in spans(evidence) {
+        for (name, value) in &span.attributes {
+            if let (&LIMIT, Value::Text(Cow::Borrowed(limit))) = (name, value) {
+                limits.push((check, *limit));
+            }
+        }
+    }
+    limits
 }
 
 /// What is found under a policy, check by check, always in the same order.

@@ -50,6 +50,15 @@ pub struct CheckLabels {
     pub action: &'static str,
 }
 
+/// A check that reached one of its limits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// The check.
+    pub check: &'static str,
+    /// `dns`: questions or time; `signatures`: there were more than are tried.
+    pub limit: &'static str,
+}
+
 /// What Monitor policies would have done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ShadowLabels {
@@ -96,6 +105,8 @@ pub struct Metrics {
     pub message_bytes: Histogram,
     /// Checks that ran.
     pub checks: Family<CheckLabels, Counter>,
+    /// Checks that reached a limit.
+    pub check_limits: Family<LimitLabels, Counter>,
     /// Checks in which Monitor policies would have acted differently.
     pub shadow: Family<ShadowLabels, Counter>,
     /// Connections and messages that were refused for want of room.
@@ -129,6 +140,7 @@ impl Metrics {
             transaction_seconds: Histogram::new(exponential_buckets(0.001, 2.5, 14)),
             message_bytes: Histogram::new(exponential_buckets(1024.0, 4.0, 10)),
             checks: Family::default(),
+            check_limits: Family::default(),
             shadow: Family::default(),
             refused: Family::default(),
             tls: Family::default(),
@@ -166,6 +178,11 @@ impl Metrics {
             self.message_bytes.clone(),
         );
         r.register("checks", "Checks by result and action", self.checks.clone());
+        r.register(
+            "check_limits",
+            "Checks that reached a limit",
+            self.check_limits.clone(),
+        );
         r.register(
             "shadow",
             "Checks that Monitor policies judge differently",

@@ -378,3 +378,24 @@ async fn a_trusted_sealer_overrules_dmarc_and_header_and_trace_say_so() {
     let says = ("postern.dmarc.override", "trusted sealer list.test".into());
     assert!(span.attributes.contains(&says), "{span:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_reached_is_told_in_header_trace_and_metric() {
+    let world = World::with(zone(), |_| {}).await;
+    let mut client = world.client().await;
+    let signature =
+        "DKIM-Signature: v=1; a=rsa-sha256; d=soft.test; s=s; h=from; bh=AA==; b=AA==\r\n";
+    let mail = signature.repeat(10) + "From: <ann@soft.test>\r\n\r\nHello";
+    let reply = client.mail("ann@soft.test", "bob@acme.test", &mail).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let results = results(&world);
+    assert_eq!(results.matches(" dkim=permerror ").count(), 8, "{results}");
+    let rest = " dkim=policy (2 more signatures were not tried);";
+    assert!(results.contains(rest), "{results}");
+    let record = world.records.transaction(0).await;
+    let span = child(&record.span, "check.dkim");
+    let says = ("postern.check.limit", "signatures".into());
+    assert!(span.attributes.contains(&says), "{span:#?}");
+    let metric = r#"postern_check_limits_total{check="dkim",limit="signatures"} 1"#;
+    assert_eq!(world.metric(metric).as_deref(), Some(metric));
+}

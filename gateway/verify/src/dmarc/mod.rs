@@ -13,6 +13,7 @@ mod walk;
 
 pub use evaluate::evaluate;
 pub use record::{Alignment, FailureOptions, Psd, Record, RecordProblem};
+pub use walk::MAX_QUERIES;
 
 use crate::name::Name;
 use crate::{dkim, spf};

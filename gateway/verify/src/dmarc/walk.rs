@@ -9,7 +9,7 @@ use crate::resolve::{DnsError, Resolve, Temporary};
 use std::sync::Arc;
 
 /// Names that are asked for at most, for all identifiers of a message together.
-const MAX_QUERIES: u32 = 24;
+pub const MAX_QUERIES: u32 = 24;
 /// A name with so many labels or more is shortened to one less (§4.10 step 4).
 const SHORTEN_FROM: usize = 8;
 
