@@ -1,5 +1,5 @@
 //! A group of recipients is asked about: one question for each destination, all of them at once
-//! and by one deadline (DESIGN section 4, Ask).
+//! and by one deadline (docs/delivery.md, At RCPT).
 //!
 //! Candidates go in; for each a reply goes to the session, as soon as nothing before it can change
 //! what it is. While questions are out, replies that are ready are sent after a second.
@@ -11,6 +11,7 @@ use crate::delivery::{Asked, Destination, DestinationKey, Envelope, Leg};
 use crate::reply::{self, Stop};
 use crate::server::sessions::Phase;
 use crate::server::stream::Stream;
+use crate::telemetry::metrics::Metrics;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use postern_config::route::VerifyRecipients;
@@ -22,7 +23,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Replies that are ready wait no longer for those that are not (DESIGN section 4, Ask).
+/// Replies that are ready wait no longer for those that are not (docs/delivery.md, At RCPT).
 const FLUSH: Duration = Duration::from_secs(1);
 /// Destinations that one session asks at the same time.
 const AT_ONCE: usize = 16;
@@ -72,6 +73,7 @@ impl Connection {
         let mut turns = Turns::new(candidates);
         let envelope = transaction.envelope.clone();
         let Self {
+            shared,
             leg,
             smtp,
             stream,
@@ -93,11 +95,11 @@ impl Connection {
                     let Some((places, asked)) = asked else { break };
                     asking.extend(questions.next().map(put));
                     turns.answered(&places, asked, transaction);
-                    turns.admit(transaction, smtp);
+                    turns.admit(&shared.metrics, transaction, smtp);
                 }
                 () = seat.reached(Phase::Deadline) => {
                     turns.give_up();
-                    turns.admit(transaction, smtp);
+                    turns.admit(&shared.metrics, transaction, smtp);
                     break;
                 }
                 Some((stream, sent)) = sending.next() => {
@@ -227,7 +229,12 @@ impl Turns {
     }
 
     /// Everybody whose turn it is gets a reply, or another chance.
-    fn admit(&mut self, transaction: &mut Transaction, smtp: &mut smtp::Session) {
+    fn admit(
+        &mut self,
+        metrics: &Metrics,
+        transaction: &mut Transaction,
+        smtp: &mut smtp::Session,
+    ) {
         while let Some((_, Some(_))) = self.waiting.front() {
             let Some((mut candidate, Some(answer))) = self.waiting.pop_front() else {
                 return;
@@ -239,7 +246,7 @@ impl Turns {
                 self.again.push(candidate);
                 continue;
             }
-            let answer = answer.and_then(|()| transaction.admit(&candidate));
+            let answer = answer.and_then(|()| transaction.admit(metrics, &candidate));
             if let Err(refusal) = &answer {
                 let address = candidate.mailbox.to_string();
                 transaction.log.refused(&address, refusal);

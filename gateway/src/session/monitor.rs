@@ -1,4 +1,4 @@
-//! What policies in mode Monitor would have done (DESIGN section 3, MailPolicy).
+//! What policies in mode Monitor would have done (docs/policy.md, How policies meet).
 //!
 //! The rules of the accepted recipients go in. Out come the policies that a message is judged by
 //! beside the enforced one, and a record of each limit that only Monitor policies set and that was
@@ -64,17 +64,34 @@ impl Transaction {
         );
     }
 
+    /// A recipient of this rule is accepted: whether its Monitor policies take one more. False: no.
+    pub(super) fn monitor_recipient(&mut self, metrics: &Metrics, rule: (usize, usize)) -> bool {
+        let runtime = self.runtime.clone();
+        let found = runtime.rule(rule);
+        let Some(shadow) = found.and_then(|found| found.rule.shadow.as_ref()) else {
+            return true;
+        };
+        let limits = &shadow.rcpt.limits;
+        let bounded = Bounded {
+            check: "limits.recipients",
+            found: self.monitored + 1,
+            limit: u64::from(limits.value.recipients),
+            policy: limits.policy.as_deref(),
+            would: "Defer",
+        };
+        self.bound(metrics, &bounded);
+        bounded.found <= bounded.limit
+    }
+
     /// A message has come within all enforced limits: whether Monitor policies of the recipients'
     /// rules take so many octets, and so many Received fields.
     pub(super) fn monitor_limits(&mut self, metrics: &Metrics, (octets, received): (usize, usize)) {
         let runtime = self.runtime.clone();
-        let recipients = self.recipients.len() as u64;
         for rule in self.rules.clone() {
             let shadow = runtime
                 .rule(rule)
                 .and_then(|found| found.rule.shadow.as_ref());
-            let bounds =
-                shadow.map(|shadow| bounds(shadow, octets as u64, received as u64, recipients));
+            let bounds = shadow.map(|shadow| bounds(shadow, octets as u64, received as u64));
             for bounded in bounds.iter().flatten() {
                 self.bound(metrics, bounded);
             }
@@ -118,13 +135,8 @@ impl Transaction {
     }
 }
 
-fn bounds(
-    shadow: &RecipientPolicy,
-    octets: u64,
-    received: u64,
-    recipients: u64,
-) -> [Bounded<'_>; 3] {
-    let (rcpt, data) = (&shadow.rcpt.limits, &shadow.data.limits);
+fn bounds(shadow: &RecipientPolicy, octets: u64, received: u64) -> [Bounded<'_>; 2] {
+    let data = &shadow.data.limits;
     let by_data = |check, found, limit| Bounded {
         check,
         found,
@@ -134,13 +146,6 @@ fn bounds(
     };
     let fields = u64::from(data.value.received_headers);
     [
-        Bounded {
-            check: "limits.recipients",
-            found: recipients,
-            limit: u64::from(rcpt.value.recipients),
-            policy: rcpt.policy.as_deref(),
-            would: "Defer",
-        },
         by_data("limits.messageSize", octets, data.value.message_size),
         by_data("limits.receivedHeaders", received, fields),
     ]

@@ -12,6 +12,7 @@ use crate::delivery::Destination;
 use crate::reply::{self, Stop};
 use crate::server::Shared;
 use crate::snapshot::Unrouted;
+use crate::telemetry::metrics::Metrics;
 use postern_config::route::VerifyRecipients;
 use postern_smtp::address::{ForwardPath, Mailbox};
 use postern_smtp::reply::Refusal;
@@ -74,7 +75,7 @@ impl Transaction {
                 Unrouted::NoRule => reply::stop(&Stop::NoRule),
             })?;
         let enforced = &routed.rule.enforced;
-        // DESIGN section 5.12: `<postmaster>` passes access.
+        // RFC 5321 §4.5.1: mail to `<postmaster>` is taken, whatever access says.
         if rcpt.forward_path != ForwardPath::Postmaster {
             let judged = verdict::access(
                 |section| recipients::check(&mailbox, section),
@@ -128,7 +129,11 @@ impl Transaction {
     }
 
     /// The limit, and last the transaction's key, of a recipient whom its backend takes.
-    pub(super) fn admit(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
+    pub(super) fn admit(
+        &mut self,
+        metrics: &Metrics,
+        candidate: &Candidate,
+    ) -> Result<(), Refusal> {
         if self.recipients.len() as u64 >= u64::from(candidate.recipients) {
             return Err(reply::stop(&Stop::TooManyRecipients));
         }
@@ -155,7 +160,9 @@ impl Transaction {
             self.rules.push(candidate.rule);
         }
         // The same recipient twice is one (RFC 5321 §4.1.1.3 leaves it open); it gets one copy.
+        let monitored = self.monitor_recipient(metrics, candidate.rule);
         if !self.recipients.contains(&candidate.mailbox) {
+            self.monitored += u64::from(monitored);
             self.recipients.push(candidate.mailbox.clone());
         }
         Ok(())

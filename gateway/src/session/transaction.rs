@@ -34,6 +34,8 @@ pub(super) struct Transaction {
     pub(super) spf: Option<Ahead<Looked<spf::Identities>>>,
     /// Accepted recipients.
     pub(super) recipients: Vec<Mailbox>,
+    /// How many of them Monitor policies would have let through.
+    pub(super) monitored: u64,
     /// Their rules, each once. What they enforce on the message is the same, what their Monitor
     /// policies would may differ.
     pub(super) rules: Vec<(usize, usize)>,
@@ -94,6 +96,7 @@ impl Transaction {
             envelope,
             spf: None,
             recipients: Vec::new(),
+            monitored: 0,
             rules: Vec::new(),
             choices: Choices::default(),
             key: None,

@@ -1,10 +1,11 @@
-//! What Monitor policies look up is at nobody's cost but theirs.
+//! Monitor policies show what they would have done, at nobody's cost but theirs.
 
 use crate::dns::Zone;
-use crate::world::{World, by_policy, first_rule};
+use crate::world::{World, by_policy, first_rule, rule};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postern_config::route::{LocalPartMatch, Rule};
 
 /// Lookups of one message's DKIM, ARC and DMARC together (`session/evidence.rs`).
 const BUDGET: usize = 160;
@@ -52,4 +53,63 @@ async fn a_monitor_policy_that_spends_all_lookups_leaves_the_enforced_verdict() 
     let missing = world.metric("postern_dns_no_records_total ").unwrap();
     let missing: usize = missing.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(missing >= BUDGET, "{missing} lookups without an answer");
+}
+
+/// A rule for local parts that begin with its name, whose Monitor policy takes so many recipients.
+fn monitored(name: &str, recipients: Option<u32>) -> Rule {
+    let mut rule = rule(name, "store");
+    rule.matches = vec![LocalPartMatch::Prefix(name.into())];
+    rule.shadow = recipients.map(|most| {
+        let mut shadow = rule.enforced.clone();
+        shadow.rcpt.limits = by_policy(shadow.rcpt.limits.value.clone());
+        shadow.rcpt.limits.value.recipients = most;
+        shadow
+    });
+    rule
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitored_number_of_recipients_is_that_before_a_recipient_of_its_own_rule() {
+    let world = World::with(zone(), |snapshot| {
+        snapshot.config.routes[0].rules = vec![
+            monitored("free", None),
+            monitored("one", Some(1)),
+            monitored("two", Some(2)),
+        ];
+    })
+    .await;
+    let mut client = world.client().await;
+    let exceeded = |limit| format!("{}, of {limit} at most (policy mail/strict)", limit + 1);
+    for (number, (recipients, shown)) in [
+        // Of its own rule nobody comes too late.
+        (vec!["one-a", "free-a"], None),
+        (vec!["free-a", "one-a"], Some(exceeded(1))),
+        (vec!["two-a", "two-b", "free-a", "free-b"], None),
+        (vec!["two-a", "two-b", "two-c"], Some(exceeded(2))),
+        // Whom one policy would have refused does not count before another one.
+        (vec!["one-a", "one-b", "two-a"], Some(exceeded(1))),
+        // Once more is refused like anybody else: RFC 5321 leaves open whether it is another one.
+        (vec!["one-a", "one-a"], Some(exceeded(1))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+        for recipient in &recipients {
+            let command = format!("RCPT TO:<{recipient}@acme.test>");
+            client.talk(&command, "250 ").await;
+        }
+        client.talk("RSET", "250 ").await;
+        let record = world.records.transaction(number).await;
+        let checks = record.checks.iter();
+        let shown_here: Vec<_> = checks
+            .filter(|check| check.check == "limits.recipients")
+            .map(|check| (check.detail.as_str(), check.shadow))
+            .collect();
+        let wanted: Vec<_> = shown.iter().map(|d| (d.as_str(), Some("Defer"))).collect();
+        assert_eq!(shown_here, wanted, "{recipients:?}");
+    }
+    let metric =
+        r#"postern_shadow_total{check="limits.recipients",enforced="Accept",shadow="Defer"} 4"#;
+    assert_eq!(world.metric(metric).as_deref(), Some(metric));
 }
