@@ -2,13 +2,14 @@
 
 use crate::client::Client;
 use crate::scripted::{Act, Script, Scripted};
-use crate::world::{World, enforced, rule, service};
+use crate::world::{World, enforced, first_rule, rule, service};
 use postern_config::Snapshot;
 use postern_config::route::{LocalPartMatch, Rule, VerifyRecipients, WeightedBackend};
 use postern_gateway::Options;
 use postern_gateway::delivery::Limits;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+use tokio::task::block_in_place;
 
 /// A rule for local parts that begin with `prefix`, to these backends by weight.
 fn to(prefix: &str, backends: &[(&str, u32)]) -> Rule {
@@ -88,17 +89,37 @@ async fn a_group_is_one_question_for_each_destination_wherever_its_recipients_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_longer_than_every_buffer_is_still_one_question() {
-    let one = Scripted::start(Script::default()).await;
-    let world = world(LONG, vec![to("one", &[("one", 1)])], &[("one", &one)]).await;
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let held = Script::default().deciding(move |heard| {
+        if heard.line.starts_with("RCPT TO:<one-first@") {
+            // Ends when the test says so, or is over.
+            let _ = block_in_place(|| gate.lock().unwrap().recv());
+        }
+        None
+    });
+    let one = Scripted::start(held).await;
+    let mut world = world(LONG, vec![to("one", &[("one", 1)])], &[("one", &one)]).await;
+    world.change(|snapshot| {
+        first_rule(snapshot).enforced.rcpt.limits.value.recipients = 2000;
+        enforced(snapshot).connection.limits.value.commands = 10_000;
+    });
     let mut client = world.client().await;
-    // Ten times what the session keeps of commands.
-    let local = |number| format!("one-{number}-{}", "x".repeat(50));
-    let locals: Vec<String> = (0..100).map(local).collect();
-    let locals: Vec<&str> = locals.iter().map(String::as_str).collect();
-    let replies = group(&mut client, &locals).await;
-    assert!(replies.iter().all(|reply| reply == "250 2.1.5"));
-    // What a packet of its own brings may come too late for the others.
-    assert!(one.heard("MAIL").len() <= 2, "{:?}", one.heard("MAIL"));
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client.send("RCPT TO:<one-first@acme.test>\r\n").await;
+    one.hears("RCPT TO:<one-first@", 1).await;
+    // It has arrived before any of it is read: more than nine times what the session keeps of
+    // commands, and more than one read takes.
+    let command = |number| format!("RCPT TO:<one-{number}-{}@acme.test>\r\n", "x".repeat(50));
+    let commands: String = (0..1000).map(command).collect();
+    assert!(commands.len() > 9 * (8 << 10) && commands.len() > 64 << 10);
+    client.send(commands).await;
+    open.send(()).unwrap();
+    for _ in 0..1001 {
+        client.expect("250 2.1.5 ").await;
+    }
+    assert_eq!(one.heard("RCPT").len(), 1001);
+    assert_eq!(one.heard("MAIL").len(), 2, "one for each group");
 }
 
 #[tokio::test(flavor = "multi_thread")]
