@@ -1,14 +1,14 @@
 //! `check_host` (RFC 7208 §4): fetch the record, walk its directives, follow `include` and
 //! `redirect`.
 //!
-//! Nothing recurses. One [`Evaluation`] holds what all records of a check share: the counts of lookups and void
-//! lookups (§4.6.4) and the validated names of the client (§5.5).
+//! Nothing recurses. One [`Evaluation`] holds what all records of a check share: the counts of
+//! lookups and void lookups (§4.6.4) and the validated names of the client (§5.5).
 
 use super::explain;
 use super::macros::{Context, MacroString};
 use super::parse::version_of;
 use super::record::{
-    Directive, DualCidr, Mechanism, Qualifier, Record, same_network_v4, same_network_v6,
+    Directive, DualCidr, Mechanism, Qualifier, Record, Test, same_network_v4, same_network_v6,
 };
 use super::{Outcome, Request, SpfResult};
 use crate::name::Name;
@@ -121,29 +121,23 @@ struct Open {
 }
 
 impl Open {
-    fn current(&self) -> Option<&Directive> {
-        self.record.directives.get(self.next.checked_sub(1)?)
-    }
-
-    /// The current directive, which is an `include`.
-    fn include_target(&self) -> Option<&MacroString> {
-        match &self.current()?.mechanism {
-            Mechanism::Include(target) => Some(target),
-            _ => None,
+    /// What it means if this directive matches.
+    fn matched(&self, directive: &Directive) -> Match {
+        Match {
+            qualifier: directive.qualifier,
+            term: directive.text.clone(),
+            exp: self.record.exp.clone(),
+            domain: self.domain.clone(),
         }
     }
+}
 
-    /// The current directive matched.
-    fn matched(&self) -> Verdict {
-        self.current().map_or(Verdict::Default, |directive| {
-            Verdict::Match(Match {
-                qualifier: directive.qualifier,
-                term: directive.text.clone(),
-                exp: self.record.exp.clone(),
-                domain: self.domain.clone(),
-            })
-        })
-    }
+/// Where a record is left.
+enum Step {
+    /// It has its verdict.
+    Verdict(Verdict),
+    /// Another one is included first; what it means if that one passes.
+    Include(MacroString, Match),
 }
 
 /// A directive matched.
@@ -201,46 +195,51 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
     /// Evaluates the record of a domain with all that it includes. The records wait on a stack of
     /// their own: their depth is for strangers to choose, and a thread's stack is not.
     async fn evaluate(&mut self, domain: String, name: Name) -> Result<Verdict, Stop> {
-        let Some(first) = self.open(domain, &name).await? else {
+        let Some(mut open) = self.open(domain, &name).await? else {
             return Ok(Verdict::NoRecord);
         };
-        let mut including: Vec<Open> = Vec::new();
-        let mut open = first;
+        let mut including: Vec<(Open, Match)> = Vec::new();
         loop {
-            let Some(mut verdict) = self.advance(&mut open).await? else {
-                let target = open.include_target();
-                let included = self.include(target, &open.domain).await?;
-                including.push(std::mem::replace(&mut open, included));
-                continue;
+            let mut verdict = match self.advance(&mut open).await? {
+                Step::Verdict(verdict) => verdict,
+                Step::Include(target, matched) => {
+                    let included = self.include(&target, &open.domain).await?;
+                    including.push((std::mem::replace(&mut open, included), matched));
+                    continue;
+                }
             };
             // §5.2: only a pass of what is included is a match; all else goes on behind it.
             loop {
-                let Some(outer) = including.pop() else {
+                let Some((outer, matched)) = including.pop() else {
                     return Ok(verdict);
                 };
                 open = outer;
                 if !verdict.is_pass() {
                     break;
                 }
-                verdict = open.matched();
+                verdict = Verdict::Match(matched);
             }
         }
     }
 
-    /// Goes on in a record until it has a verdict, or to an `include`, which is none.
-    async fn advance(&mut self, open: &mut Open) -> Result<Option<Verdict>, Stop> {
+    /// Goes on in a record until it has a verdict, or to an `include`.
+    async fn advance(&mut self, open: &mut Open) -> Result<Step, Stop> {
         loop {
             while let Some(directive) = open.record.directives.get(open.next) {
                 open.next += 1;
-                if let Mechanism::Include(_) = directive.mechanism {
-                    return Ok(None);
-                }
-                if self.matches(directive, &open.domain).await? {
-                    return Ok(Some(open.matched()));
+                let matches = match &directive.mechanism {
+                    Mechanism::Include(target) => {
+                        return Ok(Step::Include(target.clone(), open.matched(directive)));
+                    }
+                    Mechanism::Test(test) => self.matches(test, &open.domain).await?,
+                };
+                if matches {
+                    let matched = open.matched(directive);
+                    return Ok(Step::Verdict(Verdict::Match(matched)));
                 }
             }
             let Some(target) = &open.record.redirect else {
-                return Ok(Some(Verdict::Default));
+                return Ok(Step::Verdict(Verdict::Default));
             };
             self.count_lookup()?;
             let domain = self.expand_domain(target, &open.domain).await;
@@ -278,39 +277,34 @@ impl<'a, R: Resolve> Evaluation<'a, R> {
         }
     }
 
-    async fn matches(&mut self, directive: &Directive, domain: &str) -> Result<bool, Stop> {
-        match &directive.mechanism {
-            Mechanism::All => Ok(true),
-            Mechanism::Ip4 { network, prefix } => Ok(match self.client {
+    async fn matches(&mut self, test: &Test, domain: &str) -> Result<bool, Stop> {
+        match test {
+            Test::All => Ok(true),
+            Test::Ip4 { network, prefix } => Ok(match self.client {
                 IpAddr::V4(client) => same_network_v4(client, *network, *prefix),
                 IpAddr::V6(_) => false,
             }),
-            Mechanism::Ip6 { network, prefix } => Ok(match self.client {
+            Test::Ip6 { network, prefix } => Ok(match self.client {
                 IpAddr::V4(_) => false,
                 IpAddr::V6(client) => same_network_v6(client, *network, *prefix),
             }),
-            // Left to `evaluate`.
-            Mechanism::Include(_) => Ok(false),
-            Mechanism::A {
+            Test::A {
                 domain: target,
                 cidr,
             } => self.a(target.as_ref(), domain, *cidr).await,
-            Mechanism::Mx {
+            Test::Mx {
                 domain: target,
                 cidr,
             } => self.mx(target.as_ref(), domain, *cidr).await,
-            Mechanism::Ptr(target) => self.ptr(target.as_ref(), domain).await,
-            Mechanism::Exists(target) => self.exists(target, domain).await,
+            Test::Ptr(target) => self.ptr(target.as_ref(), domain).await,
+            Test::Exists(target) => self.exists(target, domain).await,
         }
     }
 
     /// §5.2: the record that is included.
-    async fn include(&mut self, target: Option<&MacroString>, domain: &str) -> Result<Open, Stop> {
+    async fn include(&mut self, target: &MacroString, domain: &str) -> Result<Open, Stop> {
         self.count_lookup()?;
-        let target = match target {
-            Some(target) => self.expand_domain(target, domain).await,
-            None => String::new(),
-        };
+        let target = self.expand_domain(target, domain).await;
         let no_record = || permanent(format!("include of {target:?}, which has no record"));
         let name = Name::parse(&target).map_err(|_| no_record())?;
         self.open(target.clone(), &name)

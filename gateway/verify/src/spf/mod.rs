@@ -1,8 +1,9 @@
 //! SPF (RFC 7208): may this client send for this domain?
 //!
 //! Client address, HELO and reverse-path go in ([`Request`]); [`check_host`] answers with an
-//! [`Outcome`], [`check_identities`] with one for HELO and one for MAIL FROM. The whole record is parsed before any of it is evaluated (§4.6), the ten lookups
-//! are shared by `include` and `redirect` (§4.6.4), and at most two of them may be void.
+//! [`Outcome`], [`check_identities`] with one for HELO and one for MAIL FROM. The whole record is
+//! parsed before any of it is evaluated (§4.6), the ten lookups are shared by `include` and
+//! `redirect` (§4.6.4), and at most two of them may be void.
 
 mod evaluate;
 mod explain;

@@ -1,7 +1,7 @@
 //! The syntax of a record (RFC 7208 §12): the whole of it, before any of it is evaluated (§4.6).
 
 use super::macros::{MacroString, Place};
-use super::record::{Directive, DualCidr, Mechanism, Qualifier, Record};
+use super::record::{Directive, DualCidr, Mechanism, Qualifier, Record, Test};
 
 /// Why a record is a permerror.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,31 +96,36 @@ fn directive(term: &str) -> Option<Directive> {
 
 /// `argument` begins with the colon or slash, or is empty.
 fn mechanism(name: &str, argument: &str) -> Option<Mechanism> {
+    if name.eq_ignore_ascii_case("include") {
+        return domain_spec(argument).map(Mechanism::Include);
+    }
+    test(name, argument).map(Mechanism::Test)
+}
+
+fn test(name: &str, argument: &str) -> Option<Test> {
     let named = |known: &str| name.eq_ignore_ascii_case(known);
     if named("all") {
-        argument.is_empty().then_some(Mechanism::All)
-    } else if named("include") {
-        domain_spec(argument).map(Mechanism::Include)
+        argument.is_empty().then_some(Test::All)
     } else if named("exists") {
-        domain_spec(argument).map(Mechanism::Exists)
+        domain_spec(argument).map(Test::Exists)
     } else if named("ptr") {
         match argument {
-            "" => Some(Mechanism::Ptr(None)),
-            argument => domain_spec(argument).map(|domain| Mechanism::Ptr(Some(domain))),
+            "" => Some(Test::Ptr(None)),
+            argument => domain_spec(argument).map(|domain| Test::Ptr(Some(domain))),
         }
     } else if named("a") {
-        domain_and_cidr(argument).map(|(domain, cidr)| Mechanism::A { domain, cidr })
+        domain_and_cidr(argument).map(|(domain, cidr)| Test::A { domain, cidr })
     } else if named("mx") {
-        domain_and_cidr(argument).map(|(domain, cidr)| Mechanism::Mx { domain, cidr })
+        domain_and_cidr(argument).map(|(domain, cidr)| Test::Mx { domain, cidr })
     } else if named("ip4") {
         let (network, prefix) = network(argument, 32)?;
-        Some(Mechanism::Ip4 {
+        Some(Test::Ip4 {
             network: network.parse().ok()?,
             prefix,
         })
     } else if named("ip6") {
         let (network, prefix) = network(argument, 128)?;
-        Some(Mechanism::Ip6 {
+        Some(Test::Ip6 {
             network: network.parse().ok()?,
             prefix,
         })

@@ -35,8 +35,16 @@ pub(super) enum Qualifier {
 /// §5.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mechanism {
-    All,
+    /// Another record is evaluated (§5.2).
     Include(MacroString),
+    /// The client is held against something.
+    Test(Test),
+}
+
+/// The mechanisms that need no other record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Test {
+    All,
     A {
         domain: Option<MacroString>,
         cidr: DualCidr,
