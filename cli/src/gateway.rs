@@ -1,7 +1,7 @@
 //! `postern gateway`: serves mail from a snapshot, as gateway pods do.
 //!
 //! A folder with `head.json` and chunks is booted; with `--follow` the head is then followed
-//! through the API with the pod's own token. SIGTERM drains (DESIGN section 4, Life cycle).
+//! through the API with the pod's own token. SIGTERM drains (docs/flow.md, When a pod ends).
 
 use crate::Error;
 use crate::stop::Stop;

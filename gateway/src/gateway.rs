@@ -27,7 +27,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// After the drain's timeout the pod is left so long before it is killed (DESIGN section 4).
+/// After the drain's timeout the pod is left so long before it is killed: the operator writes it
+/// into the pod's termination grace period (docs/flow.md, When a pod ends).
 const GRACE: Duration = Duration::from_secs(30);
 /// The last of it: sessions that are cut off end, telemetry is flushed, the process leaves.
 const LEAVING: Duration = Duration::from_secs(7);
@@ -295,7 +296,7 @@ impl Gateway {
         self.shared.sessions.count()
     }
 
-    /// SIGTERM (DESIGN section 4, Life cycle): accepts for `drain.minDuration`, then closes
+    /// SIGTERM (docs/flow.md, When a pod ends): accepts for `drain.minDuration`, then closes
     /// the listeners and lets transactions finish until `drain.timeout`, then ends them, and waits
     /// for those whose final dot is at a backend. Both are counted from now. It ends 5.5 s before
     /// the pod would be killed, so that telemetry can be flushed.

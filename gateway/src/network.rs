@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The network that an address stands for (DESIGN section 3): an IPv4 /32, or an IPv6 /64 by its
-/// first address. An IPv4-mapped address is its IPv4 one.
+/// The network that an address stands for (docs/flow.md, 1. connection): an IPv4 /32, or an
+/// IPv6 /64 by its first address. An IPv4-mapped address is its IPv4 one.
 #[must_use]
 pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {

@@ -21,8 +21,8 @@ pub enum Stop {
     NoRoute,
     /// The route has no rule for the local part.
     NoRule,
-    /// A recipient with another backend or another policy than the first (DESIGN section 4,
-    /// PassThrough).
+    /// A recipient with another backend or another policy than the first (docs/flow.md, 4.
+    /// rcpt).
     OtherTransaction,
     /// A second recipient for a backend that takes one.
     OneRecipient,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const ROUTES: usize = 1000;
 const TEAMS: usize = 100;
-/// DESIGN section 7, for a release build; without optimisation it may take this much longer.
+/// ARCHITECTURE.md, Numbers, for a release build; without optimisation it may take this much longer.
 const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 1 });
 
 fn world() -> World {

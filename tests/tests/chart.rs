@@ -1,5 +1,5 @@
-//! The chart on a real API server: its rendering is taken, and its RBAC grants what DESIGN section
-//! 4 says and no more.
+//! The chart on a real API server: its rendering is taken, and its RBAC grants what the operator
+//! needs, where the chart's values say it may, and no more.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

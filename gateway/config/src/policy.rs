@@ -200,7 +200,7 @@ pub struct RcptLimits {
     pub recipients: u32,
 }
 
-/// Stage data. Its hash is part of a transaction's key (DESIGN section 4, PassThrough).
+/// Stage data. Its hash is part of a transaction's key (docs/flow.md, 4. rcpt).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DataPolicy {

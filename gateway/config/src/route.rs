@@ -13,7 +13,7 @@ pub struct Claim {
     pub route: usize,
 }
 
-/// Domains are lower-case A-labels, local parts ASCII lower case (DESIGN section 5.12).
+/// Domains are lower-case A-labels, local parts ASCII lower case (docs/flow.md, 4. rcpt).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RecipientPattern {

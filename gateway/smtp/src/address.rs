@@ -110,7 +110,8 @@ pub enum AddressError {
 
 impl Mailbox {
     /// What mailboxes are compared by: the local part with ASCII letters in lower case, `@`, the
-    /// domain as A-labels (DESIGN section 5.12). It is not an address to send to.
+    /// domain as A-labels. RFC 5321 §2.4 leaves the case of a local part to its host, and hosts
+    /// where it matters are hardly left. It is not an address to send to.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}@{}", self.local_part.to_ascii_lowercase(), self.domain)

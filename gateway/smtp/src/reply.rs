@@ -133,7 +133,7 @@ impl Reply {
     pub(crate) const UNKNOWN_COMMAND: Self = fixed(500, 5, 1, "Command not recognized");
     /// RFC 5321 §4.5.3.1.4 and §4.5.3.1.9.
     pub(crate) const LINE_TOO_LONG: Self = fixed(500, 5, 2, "Line too long");
-    /// RFC 5321 §2.3.8: lines end in CRLF; DESIGN section 5.1: the connection closes.
+    /// RFC 5321 §2.3.8: lines end in CRLF. The connection closes: what follows may be smuggled.
     pub(crate) const BARE_NEWLINE_IN_COMMAND: Self = fixed(
         500,
         5,

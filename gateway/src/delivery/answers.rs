@@ -1,8 +1,9 @@
 //! What backends said of recipients lately.
 //!
 //! The key is all that a backend may look at: the backend, with a PROXY header the client and where
-//! it connected to, the reverse-path, the recipient. A refusal for one sender must not become another sender's bounce. Nor one for a message that was
-//! declared to be large: only what is about the address is kept of refusals.
+//! it connected to, the reverse-path, the recipient. A refusal for one sender must not become
+//! another sender's bounce. Nor one for a message that was declared to be large: only what is about
+//! the address is kept of refusals.
 
 use super::limits::Limits;
 use super::remembered::Remembered;

@@ -1,4 +1,4 @@
-//! Asking a backend about recipients, at RCPT (DESIGN section 4, Ask).
+//! Asking a backend about recipients, at RCPT (docs/delivery.md).
 
 use super::backend::Purpose;
 use super::choice::Destination;

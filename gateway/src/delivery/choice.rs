@@ -19,7 +19,7 @@ pub struct Destination {
     pub(super) names: Arc<dyn Names>,
 }
 
-/// What makes two destinations one: part of a transaction's key (DESIGN section 4).
+/// What makes two destinations one: part of a transaction's key (docs/flow.md, 4. rcpt).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DestinationKey {
     backend: Arc<str>,

@@ -1,4 +1,5 @@
-//! Delivering a message that was received and checked (DESIGN section 4, Delivery and LMTP).
+//! Delivering a message that was received and checked (docs/delivery.md, After the message and
+//! LMTP).
 
 use super::backend::Purpose;
 use super::choice::Destination;
@@ -334,7 +335,8 @@ impl Job<'_> {
     }
 
     /// Whether SMTPUTF8 is said. Need is judged by content: what has no octet above 127, or no
-    /// address or header field with one, goes to any backend (DESIGN section 5.11).
+    /// address or header field with one, goes to any backend (RFC 6531 §3.4; docs/delivery.md, After
+    /// the message).
     fn fits(&self, offered: &Extensions, recipients: &[Mailbox]) -> Result<bool, Failure> {
         if !offered.takes_size(self.content.octets) {
             return Err(Failure::Refused(too_large()));

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bounds, times and the source of chance; [`Limits::default`] is what DESIGN section 4 says.
+/// Bounds, times and the source of chance; [`Limits::default`] is what docs/delivery.md
+/// says of times; what it does not name bounds what one pod holds and how it spreads its load.
 #[derive(Clone)]
 pub struct Limits {
     /// To one address, TCP only.

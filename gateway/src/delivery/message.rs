@@ -22,7 +22,8 @@ pub struct Envelope {
 /// A message that was received and checked.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// MAIL as the client sent it; what is sent on is decided by the content (DESIGN 5.11).
+    /// MAIL as the client sent it; what is sent on is decided by the content
+    /// (docs/delivery.md, After the message).
     pub envelope: Envelope,
     /// The accepted recipients, in the order of their RCPT commands; at least one. `<postmaster>`
     /// stands here as the mailbox that it was mapped to.

@@ -1,6 +1,6 @@
 //! Delivery against real sockets: a scripted backend that refuses, hangs, cuts and talks nonsense.
 //!
-//! The tests are named by the sentences of DESIGN section 4, PassThrough.
+//! The tests are named by the sentences of docs/delivery.md.
 
 mod asking;
 mod backend;

@@ -3,7 +3,7 @@
 //! A listener's compiled claims become hash maps once ([`Router::new`]); a mailbox goes in and the
 //! route that claims it comes out, the most specific claim first: address, domain, wildcard by
 //! length, `*`. [`Rules`] then chooses by the local part; if no rule of the winning route matches
-//! there is no fall-through (DESIGN section 3, MailRoute).
+//! there is no fall-through (docs/flow.md, 4. rcpt).
 
 mod rule;
 

@@ -3,7 +3,7 @@
 //! The octets that have come so far go in; out comes the [`Header`], or how many more octets
 //! surely belong to it ([`Step::Need`]), so that a reader never takes an octet of what follows.
 //! Anything that is not exactly a header is [`Malformed`]: the connection is closed without a
-//! greeting (DESIGN section 5.4).
+//! greeting (docs/flow.md, 1. connection).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::sync::Notify;
 
-/// How far the end of the pod has come (DESIGN section 4, Life cycle), in order.
+/// How far the end of the pod has come (docs/flow.md, When a pod ends), in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// All is well.

@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Over this time the rate of a message is averaged (DESIGN section 3, `minDataRate`).
+/// Over this time the rate of a message is averaged (`limits.minDataRate`): a shorter stall is
+/// the network's, not the client's.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Silence after which untrusted data counts as ended (DESIGN section 5.1).
+/// Silence after which untrusted data counts as ended (docs/flow.md, 5. data).
 const UNTRUSTED: Duration = Duration::from_secs(30);
 
 /// What is over.

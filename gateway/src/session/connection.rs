@@ -100,7 +100,7 @@ struct Ends {
 }
 
 /// Who is there: the socket's addresses, or those of the PROXY header that a trusted peer must
-/// send. From others it is never believed (DESIGN section 5.4).
+/// send. From others it is never believed (docs/flow.md, 1. connection).
 async fn ends(accepted: &mut Accepted) -> Result<Ends, String> {
     let local = accepted
         .stream

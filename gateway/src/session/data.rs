@@ -25,7 +25,8 @@ use postern_verify::{Message, iprev};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Checks and delivery, from the end of data (DESIGN section 4, PassThrough).
+/// Checks and delivery, from the end of data (docs/flow.md, 5. data): RFC 5321 §4.5.3.2.6 has
+/// the client wait ten minutes for the reply, but not all do.
 const FINISH: Duration = Duration::from_mins(4);
 /// Room that is made at once for a message whose size MAIL declared.
 const RESERVE: u64 = 1 << 20;

@@ -219,7 +219,7 @@ fn terms(mail: &policy::MailPolicy) -> smtp::Transaction {
     smtp::Transaction {
         size: limits.message_size,
         recipients: u32::MAX,
-        // DESIGN section 5.1: unset is Reject for DATA on SMTP, else Normalize.
+        // Exchange Online sends bare LF in BDAT, where no end can be smuggled (docs/flow.md, 5. data).
         bare_newlines_data: set.unwrap_or(BareNewlines::Reject),
         bare_newlines_bdat: set.unwrap_or(BareNewlines::Normalize),
     }

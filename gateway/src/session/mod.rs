@@ -45,7 +45,7 @@ use transaction::Transaction;
 
 /// A handshake takes no longer, whatever the command timeout says.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// After [`CloseReason::Drain`] the connection is read for so long (DESIGN section 5.1).
+/// After [`CloseReason::Drain`] the connection is read for so long (docs/flow.md, 5. data).
 const DRAIN: Duration = Duration::from_secs(5);
 /// After a refusal the client gets so long to read it before the connection goes away.
 const LINGER: Duration = Duration::from_secs(1);
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_task_of_a_session_is_small() {
-        // DESIGN section 7: an idle TLS session has at most 20 KiB, rustls's part included.
+        // An idle TLS session has at most 20 KiB (ARCHITECTURE.md), most of it rustls's.
         let octets = size(run);
         assert!(octets <= 4096, "{octets} octets");
     }

@@ -51,7 +51,7 @@ pub(super) struct Transaction {
     pub(super) log: TransactionLog,
 }
 
-/// What recipients of one transaction have in common (DESIGN section 4, PassThrough).
+/// What recipients of one transaction have in common (docs/flow.md, 4. rcpt).
 pub(super) struct Key {
     /// The backend.
     pub(super) destination: Destination,

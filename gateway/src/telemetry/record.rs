@@ -2,7 +2,7 @@
 //! read by the exporter, the access log, the metrics and `postern demo`.
 //!
 //! Spans are recorded with their times while the transaction runs and handed over at its end
-//! (DESIGN section 6), so no exporter can slow a session down and sampling can look at the
+//! (docs/telemetry.md, Traces), so no exporter can slow a session down and sampling can look at the
 //! outcome.
 
 use std::borrow::Cow;

@@ -7,7 +7,7 @@ use super::record::{Disposition, TransactionRecord};
 use postern_config::telemetry::{AlwaysSample, Traces};
 use std::time::Duration;
 
-/// From MAIL to the reply; longer is [`AlwaysSample::Slow`] (DESIGN section 6).
+/// From MAIL to the reply; longer is [`AlwaysSample::Slow`] (docs/telemetry.md, Sampling).
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Whether the share of `sample_ratio` holds this trace. The decision is a function of the trace's

@@ -91,7 +91,7 @@ async fn the_end_leaves_time_to_flush_before_the_pod_is_killed() {
     let begin = Instant::now();
     world.gateway.drain().await;
     let took = begin.elapsed();
-    // terminationGracePeriodSeconds is the timeout and 30 s (DESIGN section 4, Life cycle).
+    // terminationGracePeriodSeconds is the timeout and 30 s (docs/flow.md, When a pod ends).
     let killed = timeout + Duration::from_secs(30);
     assert!(took > timeout + Duration::from_secs(20), "{took:?}");
     assert!(took + FLUSH < killed, "{took:?}");

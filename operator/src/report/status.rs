@@ -187,7 +187,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A backend that refuses us is a reference that does not work (DESIGN section 4, Ask).
+    /// A backend that refuses us is a reference that does not work (docs/delivery.md,
+    /// At RCPT).
     fn refused(
         &self,
         conditions: &Conditions,

@@ -156,7 +156,8 @@ impl<T> Scoped<T> {
     }
 }
 
-/// The types of Secrets that are ever used (DESIGN section 3).
+/// The types of Secrets that are ever used: a route must not carry any Secret to a host of its
+/// writer's choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretType {
     /// `kubernetes.io/tls`.

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 /// For things that take no particular time.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// DESIGN: what a change in the cluster may take until it shows in status.
+/// What a change in the cluster may take until it shows in status (ARCHITECTURE.md, Numbers).
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// The control plane of this test binary, with our kinds.

@@ -8,7 +8,7 @@ use crate::events::told;
 use crate::installation::{Installation, Operator, SOON, control_plane};
 use crate::objects::{EDGE, apply_tls_secret};
 
-/// DESIGN: how long mail configuration may stand still when a leader is killed.
+/// How long configuration may stand still when a leader is killed (ARCHITECTURE.md, Numbers).
 const TAKE_OVER: Duration = Duration::from_secs(20);
 
 async fn leads(operator: &Operator) -> bool {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use crate::installation::{Installation, SOON, control_plane};
 use crate::objects::apply_tls_secret;
 
-/// DESIGN: until a pod that has stopped is missed.
+/// Until a pod that has stopped is missed (ARCHITECTURE.md, Numbers).
 const MISSED: Duration = Duration::from_secs(10);
 /// An answer on a connection.
 const ANSWER: Duration = Duration::from_secs(20);

@@ -1,5 +1,5 @@
-//! A thousand MailRoutes on one gateway: what the operator takes of memory and time (DESIGN
-//! section 7). A debug build takes about the memory of a release build, and more time.
+//! A thousand MailRoutes on one gateway: what the operator takes of memory and time
+//! (ARCHITECTURE.md, Numbers). A debug build takes about the memory of a release build, and more time.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ const SERVICES: usize = 100;
 const AT_ONCE: usize = 16;
 /// For a thousand routes and their statuses on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
-/// DESIGN section 7: the operator's memory at its highest, in KiB.
+/// The operator's memory at its highest, in KiB (ARCHITECTURE.md, Numbers).
 const MEMORY: u64 = 150 << 10;
-/// DESIGN section 7, for a release build; without optimisation it may take this much longer.
+/// The same, for a release build; without optimisation it may take this much longer.
 const TRANSLATE: f64 = if cfg!(debug_assertions) { 15.0 } else { 1.0 };
 
 fn service(number: usize) -> Service {

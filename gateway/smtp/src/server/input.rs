@@ -6,8 +6,8 @@
 use bytes::{Buf, BytesMut};
 use memchr::memchr2;
 
-/// The longest command line, CRLF included (DESIGN section 5.3; RFC 5321 §4.5.3.1.4 asks for 512
-/// and more by extension).
+/// The longest command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for 512 and what extensions
+/// add; four times that holds the longest path with the parameters of all of ours.
 pub(super) const MAX_COMMAND_LINE: usize = 2_048;
 /// The most that is buffered while commands are expected.
 const COMMAND_ROOM: usize = 8 * 1_024;

@@ -53,7 +53,7 @@ pub enum StartTls {
     Required,
 }
 
-/// What to do with bare CR and bare LF in a message (DESIGN: `limits.bareNewlines`).
+/// What to do with bare CR and bare LF in a message (`limits.bareNewlines` of a MailPolicy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BareNewlines {
     /// 550 5.6.0.
@@ -150,7 +150,7 @@ pub enum CloseReason {
     /// A limit, a timeout, an error or a shutdown: 421 or 554 was sent.
     Refused,
     /// The framing of the data cannot be trusted: close the writing side and drain for at most
-    /// 5 s, reading nothing as a command (DESIGN section 5.1).
+    /// 5 s, reading nothing as a command (docs/flow.md, 5. data).
     Drain,
 }
 

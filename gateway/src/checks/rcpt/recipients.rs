@@ -7,8 +7,8 @@ use postern_smtp::address::Mailbox;
 /// The check's name.
 pub const CHECK: &str = "access.recipients";
 
-/// A denied mailbox is refused. (`<postmaster>` without a domain is never asked about here,
-/// DESIGN section 5.12.)
+/// A denied mailbox is refused. (`<postmaster>` without a domain is never asked about here: RFC
+/// 5321 §4.5.1 has its mail taken.)
 #[must_use]
 pub fn check(mailbox: &Mailbox, access: &RecipientAccess) -> Finding {
     if access

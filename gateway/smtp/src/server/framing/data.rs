@@ -24,7 +24,7 @@ impl Data {
     pub(in crate::server) fn next(&mut self, input: &mut BytesMut) -> Option<Piece> {
         let window = input.len();
         let piece = self.content.next(input, window);
-        // DESIGN section 5.1: data that cannot be trusted is swallowed up to the size limit. What
+        // docs/flow.md, 5. data: what cannot be trusted is swallowed up to the size limit. What
         // was too large before it went wrong is read to its end like any other.
         let malformed = matches!(self.content.verdict(), Verdict::Malformed(_));
         if piece.is_none() && malformed && self.content.is_overrun() {

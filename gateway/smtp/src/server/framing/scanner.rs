@@ -25,7 +25,7 @@ pub(super) enum Step {
     End(usize),
 }
 
-/// Which rule a message breaks (DESIGN section 5.1).
+/// Which rule a message breaks (docs/flow.md, 5. data).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Flaw {
     /// CR without LF.

@@ -47,7 +47,7 @@ fn data(input: &[u8], newlines: BareNewlines, limit: u64, pieces: &[usize]) -> O
     }
 }
 
-/// The rules of DESIGN section 5.1, read off without regard to speed. None: there is no end.
+/// The rules of docs/flow.md, 5. data, read off without regard to speed. None: there is no end.
 fn data_by_the_rules(input: &[u8], newlines: BareNewlines) -> Option<Outcome> {
     let all = [b"\r\n", input].concat();
     let end = all.windows(5).position(|five| five == b"\r\n.\r\n")?;

@@ -166,7 +166,7 @@ fn ended(dotted: &Dotted, core: &mut Core) -> Stage {
     Stage::Mail(Mail::Waiting { refused: false })
 }
 
-/// DESIGN section 5.1: what stands behind such data is never read as a command.
+/// docs/flow.md, 5. data: what stands behind such data is never read as a command.
 fn untrusted(dotted: &Dotted, core: &mut Core) -> Stage {
     if let Some((reply, _)) = refusal(dotted.verdict()) {
         core.close(reply, CloseReason::Drain);
@@ -215,7 +215,7 @@ fn receive_chunk(mut bdat: Bdat, chunk: Chunk, core: &mut Core) -> (Stage, bool)
 /// The last octet of a chunk was read.
 fn chunk_ended(bdat: Bdat, chunk: Chunk, core: &mut Core) -> Stage {
     match (refusal(bdat.verdict()), bdat.verdict()) {
-        // DESIGN section 5.1: read to LAST, then refused.
+        // The size of a chunk holds whatever it contains: read to LAST, then refused.
         (Some(_), Verdict::Malformed(_)) | (None, _) if !chunk.last => {
             core.say(Reply::chunk(chunk.size));
             Stage::Data(Data::BetweenChunks(bdat))

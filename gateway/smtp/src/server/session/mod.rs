@@ -149,7 +149,7 @@ pub enum DataState {
     /// read and thrown away.
     Swallowing,
     /// As `Swallowing`, but the end of the data cannot be trusted: after 30 s without an octet
-    /// call [`Session::abort_data`] (DESIGN section 5.1).
+    /// call [`Session::abort_data`] (docs/flow.md, 5. data).
     Untrusted,
     /// [`Event::Message`] waits for its answer.
     Message,
