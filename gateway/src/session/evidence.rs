@@ -12,6 +12,7 @@ use crate::checks::{Finding, Judged, verdict};
 use crate::snapshot::Runtime;
 use crate::telemetry::record::{SpanRecord, Value};
 use bytes::Bytes;
+use futures::future::{Either, join_all, select};
 use postern_config::policy::{LengthTag, Sourced, Verify};
 use postern_verify::authentication_results::{Header, Method, Property};
 use postern_verify::dkim::{BodyHashes, BodyKey, Options, Signatures};
@@ -20,13 +21,17 @@ use postern_verify::resolve::{Budget, Resolve};
 use postern_verify::{Message, Name, arc, dkim, dmarc, from, iprev, spf};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Lookups of one message's DKIM, ARC and DMARC together.
 const QUERIES: u32 = 160;
 /// Checks of one message take no longer.
 const TIME: Duration = Duration::from_secs(60);
+/// What only Monitor policies want to know is waited for no longer.
+const MONITOR: Duration = Duration::from_secs(1);
 /// Bodies above this are hashed off the threads that serve connections.
 const LARGE: usize = 256 << 10;
 
@@ -35,15 +40,24 @@ pub(super) struct Evidence {
     author: Author,
     spf: Looked<spf::Identities>,
     iprev: Looked<iprev::Outcome>,
+    /// As the enforced policy has signatures verified.
+    how: How,
     dkim: Looked<dkim::Outcome>,
-    /// As shadow policies would have it verified, where that differs.
-    shadow_dkim: Vec<(How, dkim::Outcome)>,
     arc: Looked<arc::Outcome>,
     dmarc: Option<Looked<dmarc::Outcome>>,
+    /// As Monitor policies would have them verified, where that differs.
+    monitored: Vec<Monitored>,
 }
 
 /// What policy says of the verification of signatures: how many, and whether `l=` counts.
 type How = (u32, LengthTag);
+
+/// What another way of verifying signatures comes to, DMARC included.
+struct Monitored {
+    how: How,
+    dkim: dkim::Outcome,
+    dmarc: Option<dmarc::Outcome>,
+}
 
 /// The enforced policies, and the shadow ones that differ.
 pub(super) type Policies<'p> = (&'p Sourced<Verify>, &'p [&'p Sourced<Verify>]);
@@ -74,48 +88,129 @@ pub(super) async fn gather(
         .chain(others.iter().flat_map(|(_, other)| other.body_keys()))
         .collect();
     let hashes = hash(raw, message.body_offset(), hashed).await;
-    let budget = Budget::new(QUERIES, Instant::now() + TIME);
-    let (dns, keys) = (&runtime.resolver, &*runtime.dkim_keys);
-    let dkim = traced("check.dkim", dns, &budget, async |resolver| {
-        signatures.verify(&resolver, keys, message, &hashes).await
-    });
-    let arc = traced("check.arc", dns, &budget, async |resolver| {
-        chain.verify(&resolver, keys, message, &hashes).await
-    });
-    let (mut dkim, arc, ()) = futures::join!(dkim, arc, prefetch(runtime, author.domain()));
+    let work = Work {
+        runtime,
+        message,
+        hashes,
+        author: author.domain(),
+        spf: &before.spf.outcome.mail_from,
+    };
+    let ((mut dkim, arc, dmarc), monitored) = work.all(&signatures, &chain, &others).await;
     if dkim.outcome.untried > 0 {
         dkim.span = dkim.span.with(LIMIT, "signatures");
     }
-    let dmarc = match author.domain() {
-        Some(domain) => {
-            let spf = &before.spf.outcome.mail_from;
-            let input = dmarc::Input::new(domain, Some(spf), Some(&dkim.outcome));
-            let check = async |resolver| dmarc::evaluate(&resolver, &input).await;
-            let mut dmarc = traced("check.dmarc", dns, &budget, check).await;
-            if dmarc.outcome.queries == dmarc::MAX_QUERIES {
-                dmarc.span = dmarc.span.with(LIMIT, "dns");
-            }
-            Some(dmarc)
-        }
-        None => None,
-    };
-    let mut shadow_dkim = Vec::with_capacity(others.len());
-    for (how, signatures) in &others {
-        // Of its own: what only Monitor policies ask must not be missing to those that act.
-        let budget = Budget::new(QUERIES, Instant::now() + TIME);
-        let again = traced("check.dkim", dns, &budget, async |resolver| {
-            signatures.verify(&resolver, keys, message, &hashes).await
-        });
-        shadow_dkim.push((*how, again.await.outcome));
+    if monitored.is_none() {
+        dkim.span = dkim.span.with(LIMIT, "monitor");
     }
     Evidence {
-        author,
+        how: how(&enforced.value),
         spf: before.spf,
         iprev: before.iprev,
         dkim,
-        shadow_dkim,
         arc,
         dmarc,
+        monitored: monitored.unwrap_or_default(),
+        author,
+    }
+}
+
+/// What the checks of a message work on.
+struct Work<'w> {
+    runtime: &'w Runtime,
+    message: &'w Message<'w>,
+    hashes: BodyHashes,
+    author: Option<&'w Name>,
+    spf: &'w spf::Outcome,
+}
+
+/// What the enforced policies act on.
+type Acted = (
+    Looked<dkim::Outcome>,
+    Looked<arc::Outcome>,
+    Option<Looked<dmarc::Outcome>>,
+);
+
+impl Work<'_> {
+    /// What acts and, beside it, what Monitor policies would go by; none if that is late.
+    async fn all(
+        self,
+        signatures: &Signatures,
+        chain: &arc::Chain,
+        others: &[(How, Signatures)],
+    ) -> (Acted, Option<Vec<Monitored>>) {
+        let acting = pin!(self.act(signatures, chain));
+        let monitoring = pin!(self.monitor(others));
+        match select(acting, monitoring).await {
+            Either::Left((acted, rest)) => (acted, timeout(MONITOR, rest).await.ok()),
+            Either::Right((monitored, rest)) => (rest.await, Some(monitored)),
+        }
+    }
+
+    async fn act(&self, signatures: &Signatures, chain: &arc::Chain) -> Acted {
+        let budget = Budget::new(QUERIES, Instant::now() + TIME);
+        let (dns, keys) = (&self.runtime.resolver, &*self.runtime.dkim_keys);
+        let arc = traced("check.arc", dns, &budget, async |resolver| {
+            let (message, hashes) = (self.message, &self.hashes);
+            chain.verify(&resolver, keys, message, hashes).await
+        });
+        let prefetch = prefetch(self.runtime, self.author);
+        let (dkim, arc, ()) = futures::join!(self.dkim(&budget, signatures), arc, prefetch);
+        let dmarc = self.dmarc(&budget, &dkim.outcome).await;
+        (dkim, arc, dmarc)
+    }
+
+    /// What Monitor policies would go by. Their budget is one for all, and none of those that act.
+    async fn monitor(&self, others: &[(How, Signatures)]) -> Vec<Monitored> {
+        let budget = &Budget::new(QUERIES, Instant::now() + TIME);
+        let one = async |how: How, signatures| {
+            let dkim = self.dkim(budget, signatures).await.outcome;
+            let dmarc = self.dmarc(budget, &dkim).await;
+            let dmarc = dmarc.map(|dmarc| dmarc.outcome);
+            Monitored { how, dkim, dmarc }
+        };
+        join_all(others.iter().map(|(how, signatures)| one(*how, signatures))).await
+    }
+
+    async fn dkim(&self, budget: &Arc<Budget>, signatures: &Signatures) -> Looked<dkim::Outcome> {
+        let keys = &*self.runtime.dkim_keys;
+        let verify = async |resolver| {
+            let (message, hashes) = (self.message, &self.hashes);
+            signatures.verify(&resolver, keys, message, hashes).await
+        };
+        traced("check.dkim", &self.runtime.resolver, budget, verify).await
+    }
+
+    /// None without an author's domain.
+    async fn dmarc(
+        &self,
+        budget: &Arc<Budget>,
+        dkim: &dkim::Outcome,
+    ) -> Option<Looked<dmarc::Outcome>> {
+        let input = dmarc::Input::new(self.author?, Some(self.spf), Some(dkim));
+        let evaluate = async |resolver| dmarc::evaluate(&resolver, &input).await;
+        let resolver = &self.runtime.resolver;
+        let mut looked = traced("check.dmarc", resolver, budget, evaluate).await;
+        if looked.outcome.queries == dmarc::MAX_QUERIES {
+            looked.span = looked.span.with(LIMIT, "dns");
+        }
+        Some(looked)
+    }
+}
+
+impl Evidence {
+    /// What the enforced policies act on.
+    fn acting(&self) -> (&dkim::Outcome, Option<&dmarc::Outcome>) {
+        let dmarc = self.dmarc.as_ref().map(|looked| &looked.outcome);
+        (&self.dkim.outcome, dmarc)
+    }
+
+    /// What a Monitor policy would go by; none if that was not known in time.
+    fn monitored(&self, verify: &Verify) -> Option<(&dkim::Outcome, Option<&dmarc::Outcome>)> {
+        if how(verify) == self.how {
+            return Some(self.acting());
+        }
+        let found = self.monitored.iter().find(|one| one.how == how(verify));
+        found.map(|one| (&one.dkim, one.dmarc.as_ref()))
     }
 }
 
@@ -177,14 +272,13 @@ pub(super) fn judge(
     client: IpAddr,
     (enforced, shadows): Policies<'_>,
 ) -> Vec<(Judged, Option<SpanRecord>)> {
-    let ours = findings(evidence, client, &enforced.value);
+    let ours = findings(evidence, client, &enforced.value, evidence.acting());
     let mut theirs: Vec<_> = shadows
         .iter()
-        .map(|section| {
-            (
-                findings(evidence, client, &section.value).into_iter(),
-                *section,
-            )
+        .filter_map(|section| {
+            let seen = evidence.monitored(&section.value)?;
+            let found = findings(evidence, client, &section.value, seen);
+            Some((found.into_iter(), *section))
         })
         .collect();
     let overruled = overruled(evidence, client, &enforced.value);
@@ -240,14 +334,17 @@ pub(super) fn limits(evidence: &Evidence) -> Vec<(&'static str, &'static str)> {
 }
 
 /// What is found under a policy, check by check, always in the same order.
-fn findings(evidence: &Evidence, client: IpAddr, verify: &Verify) -> Vec<Finding> {
-    let mut others = evidence.shadow_dkim.iter();
-    let other = others.find(|(way, _)| *way == how(verify));
-    let dkim = other.map_or(&evidence.dkim.outcome, |(_, outcome)| outcome);
+fn findings(
+    evidence: &Evidence,
+    client: IpAddr,
+    verify: &Verify,
+    (dkim, dmarc): (&dkim::Outcome, Option<&dmarc::Outcome>),
+) -> Vec<Finding> {
     let spf = &evidence.spf.outcome.mail_from;
     let forwarder = forwarder::find(&verify.trusted_forwarders, client, spf, dkim);
     let mut findings = vec![from_check::check(&evidence.author)];
-    if let Some(facts) = dmarc_facts(evidence, dkim, forwarder.as_deref(), verify) {
+    if let Some(dmarc) = dmarc {
+        let facts = dmarc_facts(evidence, (dkim, dmarc), forwarder.as_deref(), verify);
         findings.push(dmarc_check::check(&facts));
     }
     findings.push(spf_check::check(spf, forwarder.as_deref()));
@@ -257,29 +354,28 @@ fn findings(evidence: &Evidence, client: IpAddr, verify: &Verify) -> Vec<Finding
     findings
 }
 
-/// None without an author's domain.
 fn dmarc_facts<'a>(
     evidence: &'a Evidence,
-    dkim: &dkim::Outcome,
+    (dkim, dmarc): (&dkim::Outcome, &'a dmarc::Outcome),
     forwarder: Option<&'a str>,
     verify: &Verify,
-) -> Option<dmarc_check::Facts<'a>> {
+) -> dmarc_check::Facts<'a> {
     let arc = &evidence.arc.outcome;
-    Some(dmarc_check::Facts {
-        outcome: &evidence.dmarc.as_ref()?.outcome,
+    dmarc_check::Facts {
+        outcome: dmarc,
         signed: dkim.any_pass(),
         forwarder,
         sealer: sealer::find(arc, &verify.trusted_sealers).map(Name::as_str),
         sealer_unknown: sealer::is_unknown(arc, &verify.trusted_sealers),
-    })
+    }
 }
 
 /// Who overrules what the author's domain asks for, by the enforced policy.
 pub(super) fn overruled(evidence: &Evidence, client: IpAddr, enforced: &Verify) -> Option<String> {
-    let dkim = &evidence.dkim.outcome;
+    let (dkim, dmarc) = evidence.acting();
     let spf = &evidence.spf.outcome.mail_from;
     let forwarder = forwarder::find(&enforced.trusted_forwarders, client, spf, dkim);
-    let facts = dmarc_facts(evidence, dkim, forwarder.as_deref(), enforced)?;
+    let facts = dmarc_facts(evidence, (dkim, dmarc?), forwarder.as_deref(), enforced);
     dmarc_check::overruled(&facts)
 }
 

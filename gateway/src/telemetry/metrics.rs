@@ -55,7 +55,8 @@ pub struct CheckLabels {
 pub struct LimitLabels {
     /// The check.
     pub check: &'static str,
-    /// `dns`: questions or time; `signatures`: there were more than are tried.
+    /// `dns`: questions or time; `signatures`: there were more than are tried; `monitor`: what
+    /// Monitor policies would go by was late.
     pub limit: &'static str,
 }
 

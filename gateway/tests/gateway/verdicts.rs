@@ -399,3 +399,29 @@ async fn a_limit_that_is_reached_is_told_in_header_trace_and_metric() {
     let metric = r#"postern_check_limits_total{check="dkim",limit="signatures"} 1"#;
     assert_eq!(world.metric(metric).as_deref(), Some(metric));
 }
+
+/// A body that is longer than what its only signature covers (`l=`).
+#[tokio::test(flavor = "multi_thread")]
+async fn what_monitor_policies_make_of_signatures_reaches_their_dmarc() {
+    let text = include_str!("../../../tests/suites/dkim/partial.txt");
+    let (key, mail) = text.split_once("\n\n").unwrap();
+    let (owner, record) = key.split_once(' ').unwrap();
+    let mut zone = zone();
+    zone.push((owner, record.to_owned()));
+    let world = World::with(zone, |snapshot| {
+        let rule = first_rule(snapshot);
+        let mut shadow = rule.enforced.clone();
+        shadow.data.verify = by_policy(shadow.data.verify.value.clone());
+        shadow.data.verify.value.dkim.length_tag = postern_config::policy::LengthTag::Count;
+        rule.shadow = Some(shadow);
+    })
+    .await;
+    let mut client = world.client().await;
+    let mail = mail.trim_end().replace('\n', "\r\n");
+    let reply = client.mail("x@list.test", "bob@acme.test", &mail).await;
+    assert!(reply.starts_with("550 5.7.26 "), "{reply}");
+    let record = world.records.transaction(0).await;
+    let dmarc = record.checks.iter().find(|check| check.check == "dmarc");
+    let dmarc = dmarc.unwrap();
+    assert_eq!((dmarc.action, dmarc.shadow), ("Reject", Some("Accept")));
+}
