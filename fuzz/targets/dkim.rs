@@ -4,7 +4,7 @@
 
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
-use postern_verify::dkim::{Key, Options, verify};
+use postern_verify::dkim::{DkimResult, Key, Options, verify};
 use postern_verify::zone::{Record, Zone};
 use postern_verify::{KeyCache, Message, Name};
 
@@ -38,5 +38,7 @@ fuzz_target!(|input: &[u8]| {
         &options,
     ));
     assert!(outcome.signatures.len() <= options.max_signatures);
+    let mut results = outcome.signatures.iter().map(|signature| signature.result);
+    assert!(results.all(|result| result != DkimResult::Pass));
     assert!(zone.asked() <= 8);
 });

@@ -41,5 +41,6 @@ fn round(snapshot: &Snapshot, at: usize, with: u8) {
         *octet ^= with;
     }
     let decoded = Snapshot::decode(&head, &changed, &encoded.keys);
-    assert!(decoded.is_ok_and(|decoded| decoded == *snapshot) || changed != encoded.config);
+    // The hash is over what was compressed, so other octets may still stand for the same snapshot.
+    assert!(decoded.is_err() || decoded.as_ref().ok() == Some(snapshot));
 }
