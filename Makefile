@@ -70,6 +70,10 @@ fuzz: toolchain nightly ## Fuzzes every parser for FUZZ_SECONDS (60) each, or th
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1; \
 	done
 
+.PHONY: install
+install: toolchain ## Builds Postern and installs the command `postern` by cargo
+	cargo install --locked --path cli
+
 .PHONY: crds
 crds: toolchain ## Writes the chart's CustomResourceDefinitions anew, from the Rust types
 	UPDATE=1 cargo test $(locked) --package postern-crds --test chart
