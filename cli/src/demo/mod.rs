@@ -14,6 +14,7 @@ mod stage;
 
 use crate::Error;
 use crate::say;
+use crate::stop::Stop;
 use postern_gateway::telemetry::record::TransactionRecord;
 use scenes::{SCENES, Scene};
 use stage::Stage;
@@ -60,10 +61,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
         SCENES.len()
     ));
     if args.keep {
+        // Before the commands are shown: who reads them may end it at once.
+        let mut stop = Stop::listen()?;
         say(format_args!("{}", stage.commands()));
-        tokio::signal::ctrl_c()
-            .await
-            .map_err(|e| Error::failed("wait for Ctrl-C", e))?;
+        stop.asked().await;
     }
     stage.clear();
     match failed {

@@ -111,15 +111,25 @@ impl Stage {
         self.gateway.shutdown();
     }
 
-    /// What a person can try while the gateway is left running.
+    /// What a person can try while the gateway is left running, with what each of them shows.
     pub(super) fn commands(&self) -> String {
-        let (ip, port) = (self.address.ip(), self.address.port());
+        let gateway = self.address;
+        let swaks =
+            format!("swaks --server {gateway} --tls --from alice@sender.test --to bob@acme.test");
+        let curl = format!("curl -sv smtp://{gateway} --mail-from alice@sender.test");
         format!(
             "\nThe gateway goes on until Ctrl-C. Try:\n\
-             \n  swaks --server {ip}:{port} --tls --from alice@sender.test --to bob@acme.test\
-             \n  curl smtp://{ip}:{port} --mail-from alice@sender.test --mail-rcpt nobody@acme.test \
-             -T README.md\
-             \n  openssl s_client -starttls smtp -connect {ip}:{port} -crlf"
+             \n  # 250 2.0.0: sender.test allows this host in its SPF record\
+             \n  {swaks} --local-interface {GENUINE}\
+             \n  # 550 5.7.26: not signed, and from a host that sender.test does not allow\
+             \n  {swaks} --local-interface {FORGER}\
+             \n  # 250 2.0.0: the first one once more, without TLS\
+             \n  printf 'From: alice@sender.test\\r\\n\\r\\nHello.\\r\\n' \
+             | {curl} --mail-rcpt bob@acme.test --interface {GENUINE} -T -\
+             \n  # 550 5.1.1 at RCPT: the mail store does not know {UNKNOWN}\
+             \n  {curl} --mail-rcpt {UNKNOWN}@acme.test -T /dev/null\
+             \n  # the certificate, and a dialogue by hand (in small letters: R and Q are openssl's)\
+             \n  openssl s_client -starttls smtp -connect {gateway} -crlf"
         )
     }
 
