@@ -135,3 +135,23 @@ async fn text(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_metric() {
+        let document = include_str!("../../docs/telemetry.md");
+        let metrics = Metrics::new();
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).unwrap();
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names: Vec<&str> = families.filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains(&"postern_operator_leader"), "{text}");
+        for name in names {
+            let named = ["`", "_total`"].map(|end| document.contains(&format!("`{name}{end}")));
+            assert!(named.contains(&true), "{name} is not in docs/telemetry.md");
+        }
+    }
+}

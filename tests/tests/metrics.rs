@@ -92,6 +92,32 @@ impl Stage {
     }
 }
 
+/// The families of an OpenMetrics text that docs/telemetry.md does not name.
+fn unnamed(text: &str) -> Vec<&str> {
+    let document = include_str!("../../docs/telemetry.md");
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names = families.filter_map(|line| line.split(' ').next());
+    let is_named = |name: &&str| {
+        ["`", "_total`"]
+            .into_iter()
+            .any(|end| document.contains(&format!("`{name}{end}")))
+    };
+    names.filter(|name| !is_named(name)).collect()
+}
+
+#[tokio::test]
+async fn the_document_names_every_metric() {
+    let stage = Stage::start("named", "{}", &[]).await;
+    stage.mail().await;
+    let text = stage.running.metrics().await;
+    assert!(text.contains("# TYPE postern_dns_queries "), "{text}");
+    assert_eq!(unnamed(&text), [""; 0]);
+    assert_eq!(
+        unnamed("# TYPE postern_unheard_of counter"),
+        ["postern_unheard_of"]
+    );
+}
+
 /// `name{label="value",...}` with the labels in order, and what is measured.
 type Series = BTreeMap<String, f64>;
 

@@ -76,7 +76,7 @@ impl SessionLog {
             self.span.error = Some(format!("TLS handshake: {error}").into());
         }
         if let Some(name) = tls.and_then(rustls::ServerConnection::server_name) {
-            self.attribute("tls.server_name", name.to_owned());
+            self.attribute("tls.client.server_name", name.to_owned());
         }
     }
 

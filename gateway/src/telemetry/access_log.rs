@@ -86,6 +86,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Refused<'a>>,
     size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
     disposition: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
@@ -161,6 +163,7 @@ fn line(record: &TransactionRecord, setting: Recipients) -> String {
             })
             .collect(),
         size: record.size,
+        message_id: record.message_id.as_deref(),
         disposition: record.disposition.as_str(),
         reply: record.reply.as_ref().map(|(code, enhanced, text)| {
             // RFC 2034 §4: no enhanced code on 354 and the like.

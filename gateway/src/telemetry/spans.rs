@@ -141,6 +141,7 @@ fn transaction_attributes(record: &TransactionRecord, recipients: Recipients) ->
     let optional = [
         ("postern.route", &record.route),
         ("postern.backend", &record.backend),
+        ("email.message_id", &record.message_id),
     ];
     for (name, value) in optional {
         attributes.extend(value.as_ref().map(|text| KeyValue::new(name, text.clone())));

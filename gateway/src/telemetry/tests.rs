@@ -203,7 +203,9 @@ impl std::io::Write for Tap {
 fn the_access_log_is_one_json_line_with_the_trace_id() {
     let (lines, written) = mpsc::channel();
     let log = AccessLog::start(Tap(lines)).unwrap();
-    log.write(&record(Disposition::Accepted), Recipients::Domain);
+    let mut record = record(Disposition::Accepted);
+    record.message_id = Some("<1@sender.test>".into());
+    log.write(&record, Recipients::Domain);
     let line = written.recv_timeout(Duration::from_secs(10)).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
     assert_eq!(json["trace_id"], "f".repeat(32));
@@ -213,6 +215,7 @@ fn the_access_log_is_one_json_line_with_the_trace_id() {
     assert_eq!(json["reply"], "250 2.0.0 taken");
     assert_eq!(json["checks"][0]["shadow"], "Reject");
     assert_eq!(json["duration_ms"], 10);
+    assert_eq!(json["message_id"], "<1@sender.test>");
     assert_eq!(line.last(), Some(&b'\n'));
     assert_eq!(line.iter().filter(|octet| **octet == b'\n').count(), 1);
 }
