@@ -2,6 +2,7 @@
 //! changes reach them while a session is open.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -10,15 +11,19 @@ use kube::api::{Patch, PatchParams, PostParams};
 use postern_cli::demo::dns::DnsServer;
 use postern_tests::folder::Folder;
 use postern_tests::program::Program;
+use postern_tests::tls::{Signatures, client_config};
 use postern_tests::tools;
 use postern_tests::wait::eventually;
 use rustix::process::Signal;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::installation::{Installation, SOON, control_plane};
-use crate::objects::apply_tls_secret;
+use crate::objects::tls_secret;
 
 /// Until a pod that has stopped is missed (ARCHITECTURE.md, Numbers).
 const MISSED: Duration = Duration::from_secs(10);
@@ -175,6 +180,41 @@ impl Session {
         self.0.get_mut().write_all(line.as_bytes()).await.unwrap();
         self.reply().await
     }
+
+    /// EHLO, as the first word or once more.
+    async fn helo(&mut self) {
+        let reply = self.say("EHLO client.sender.test").await;
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+
+    /// STARTTLS: the certificate that the pod shows. Its signature by that key is verified.
+    async fn shown(mut self) -> CertificateDer<'static> {
+        let reply = self.say("STARTTLS").await;
+        assert!(reply.starts_with("220 "), "{reply}");
+        let connector = TlsConnector::from(Arc::new(client_config(Signatures::Verified)));
+        let name = ServerName::try_from("mx1.acme.test").unwrap();
+        let handshake = connector.connect(name, self.0.into_inner());
+        let stream = tokio::time::timeout(ANSWER, handshake).await;
+        let stream = stream.expect("a handshake in time").unwrap();
+        let (_, connection) = stream.get_ref();
+        connection.peer_certificates().unwrap()[0].clone()
+    }
+}
+
+/// What a client is shown that comes now.
+async fn shown_to_the_next(address: &str) -> CertificateDer<'static> {
+    let mut session = Session::open(address).await;
+    session.helo().await;
+    session.shown().await
+}
+
+/// Puts a new certificate into the gateway's Secret, and gives it.
+async fn renew(installation: &Installation<'_>) -> CertificateDer<'static> {
+    let secret = tls_secret(&installation.namespace, "mx1-tls", "mx1.acme.test");
+    installation.cluster.apply(&secret).await;
+    let secret: serde_json::Value = serde_json::from_str(&secret).unwrap();
+    let pem = secret["stringData"]["tls.crt"].as_str().unwrap();
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +223,7 @@ async fn status_says_what_the_pods_have_acknowledged_and_changes_reach_open_sess
     let installation = Installation::new(cluster, "pods").await;
     let folder = Folder::new("pods");
     let dns = DnsServer::start(ZONE).await.unwrap();
-    apply_tls_secret(cluster, &installation.namespace, "mx1-tls").await;
+    let before = renew(&installation).await;
     installation
         .apply(&EDGE.replace("RESOLVER", &dns.address().to_string()))
         .await;
@@ -199,14 +239,12 @@ async fn status_says_what_the_pods_have_acknowledged_and_changes_reach_open_sess
         .route_says(SOON, ["Programmed", "True", "Programmed"])
         .await;
 
-    // A transaction is open while policy, route and certificate change.
+    // Sessions are open on both while policy, route and certificate change, one of them with a
+    // transaction.
     let mut session = Session::open(ADDRESSES[0]).await;
-    assert!(
-        session
-            .say("EHLO client.sender.test")
-            .await
-            .starts_with("250 ")
-    );
+    session.helo().await;
+    let mut waiting = Session::open(ADDRESSES[1]).await;
+    waiting.helo().await;
     assert!(
         session
             .say("MAIL FROM:<alice@sender.test>")
@@ -220,8 +258,12 @@ async fn status_says_what_the_pods_have_acknowledged_and_changes_reach_open_sess
     hash = Some(runs_on(&installation, "2/2", hash).await);
     installation.apply(SECOND_ROUTE).await;
     hash = Some(runs_on(&installation, "2/2", hash).await);
-    apply_tls_secret(cluster, &installation.namespace, "mx1-tls").await;
+    let renewed = renew(&installation).await;
     let hash = runs_on(&installation, "2/2", hash).await;
+    for address in ADDRESSES {
+        let shown = shown_to_the_next(address).await;
+        assert!(shown == renewed, "{address} shows an old certificate");
+    }
 
     // It ends on the configuration that it began with; the next MAIL meets the new one.
     assert!(
@@ -236,6 +278,12 @@ async fn status_says_what_the_pods_have_acknowledged_and_changes_reach_open_sess
     assert!(reply.starts_with("250 "), "{reply}");
     let reply = session.say("MAIL FROM:<alice@sender.test>").await;
     assert!(reply.starts_with("550 "), "{reply}");
+    let reply = waiting.say("MAIL FROM:<alice@sender.test>").await;
+    assert!(reply.starts_with("550 "), "{reply}");
+    // The TLS settings of a session are those that it was accepted with (docs/flow.md, helo).
+    for session in [session, waiting] {
+        assert!(session.shown().await == before);
+    }
 
     // One that has stopped is missed at the next change, and found again.
     second.signal(Signal::STOP);
