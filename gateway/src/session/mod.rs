@@ -310,7 +310,7 @@ impl Connection {
             }
             CloseReason::Drain => {
                 self.drain(DRAIN).await;
-                End::Refused
+                self.log.ended().unwrap_or(End::Refused)
             }
         }
     }

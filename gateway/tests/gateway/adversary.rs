@@ -2,8 +2,8 @@
 //! clients that vanish, and commands pipelined where nobody expects them.
 
 use crate::scripted::{Act, Script, Scripted};
-use crate::world::{World, enforced, first_rule, rule, service};
-use postern_config::backend::BackendProtocol;
+use crate::world::{World, certificate, enforced, first_rule, rule, service};
+use postern_config::backend::{BackendProtocol, BackendTls, BackendTlsMode};
 use postern_config::route::{LocalPartMatch, VerifyRecipients};
 use postern_gateway::Options;
 use postern_gateway::delivery::Limits;
@@ -139,6 +139,86 @@ async fn a_backend_that_hangs_in_a_delivery_is_waited_for_four_minutes() {
         tokio::time::resume();
         client.expect("451 4.4.2 ").await;
         client.talk("NOOP", "250 ").await;
+    }
+}
+
+/// Not on several threads: the clock of one can be set forward.
+#[tokio::test]
+async fn a_backend_that_stops_reading_is_waited_for_four_minutes() {
+    let script = Script {
+        extensions: vec!["PIPELINING", "8BITMIME"],
+        ..Script::default()
+    };
+    let backend = Scripted::start(script.when("message", Act::Hang)).await;
+    let mut world = world(&backend, VerifyRecipients::None).await;
+    world.change(|snapshot| {
+        enforced(snapshot).connection.timeouts.value.session_ms = 3_600_000;
+        enforced(snapshot).mail.limits.value.message_size = 16 << 20;
+        first_rule(snapshot).enforced.data.limits.value.message_size = 16 << 20;
+    });
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+    client.talk("DATA", "354 ").await;
+    // More than the buffers of both sockets hold.
+    let body = ("x".repeat(998) + "\r\n").repeat(10_000);
+    client
+        .send(format!("From: Ann <ann@shop.test>\r\n\r\n{body}.\r\n"))
+        .await;
+    backend.hears("message", 1).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(241)).await;
+    tokio::time::resume();
+    client.expect("451 4.4.2 ").await;
+    client.talk("NOOP", "250 ").await;
+    let record = world.records.transaction(0).await;
+    assert_eq!(record.disposition, Disposition::Deferred);
+    let mut delivery = record.span.children.iter();
+    let delivery = delivery.rfind(|span| span.name == "smtp.delivery").unwrap();
+    assert_eq!(delivery.error.as_deref(), Some("timeout"));
+    let phases: Vec<_> = delivery.children.iter().map(|phase| phase.name).collect();
+    // It was never written to its end.
+    assert_eq!(phases, ["smtp.delivery.connect", "smtp.delivery.envelope"]);
+    assert_eq!(world.held(), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_hangs_before_it_is_ready_costs_a_delivery_the_time_to_open() {
+    let (pair, _) = certificate(&["store.acme.test"]);
+    for (stage, mode) in [
+        ("EHLO", BackendTlsMode::Disabled),
+        ("STARTTLS", BackendTlsMode::Opportunistic),
+        ("STARTTLS", BackendTlsMode::Required),
+        // The handshake itself.
+        ("connect", BackendTlsMode::Implicit),
+    ] {
+        let script = Script {
+            extensions: vec!["STARTTLS"],
+            ..Script::default()
+        };
+        let backend = Scripted::start(script.when(stage, Act::Hang)).await;
+        let time = Duration::from_millis(300);
+        let mut world = world_within(time, &backend, VerifyRecipients::None).await;
+        world.change(|snapshot| {
+            let store = snapshot.config.backends.get_mut("store").unwrap();
+            store.tls = BackendTls {
+                mode,
+                ca_pem: vec![pair.chain_pem.clone()],
+                server_name: Some("store.acme.test".into()),
+            };
+        });
+        let mut client = world.client().await;
+        client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+        client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+        client.talk("DATA", "354 ").await;
+        client.send(MAIL).await;
+        let reply = client.reply().await;
+        assert!(reply.starts_with("451 4.4.2 "), "{stage} {mode:?}: {reply}");
+        client.talk("NOOP", "250 ").await;
+        assert_eq!(backend.heard(stage).len(), 1, "{mode:?}");
+        assert!(backend.heard("MAIL").is_empty(), "{stage} {mode:?}");
+        let record = world.records.transaction(0).await;
+        assert_eq!(record.disposition, Disposition::Deferred);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client that speaks in lines and expects lines, over TCP or TLS.
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +59,18 @@ impl Client {
     }
 
     /// Sends as much as the other side takes.
-    pub(crate) async fn try_send(&mut self, text: &str) {
-        let _ = self.wire.write_all(text.as_bytes()).await;
+    pub(crate) async fn try_send(&mut self, octets: impl AsRef<[u8]>) {
+        let _ = self.wire.write_all(octets.as_ref()).await;
+    }
+
+    /// Sends this again and again until the other side says something.
+    pub(crate) async fn flood(&mut self, octets: &[u8]) {
+        let (mut reading, mut writing) = tokio::io::split(&mut self.wire);
+        let mut said = [0; 4096];
+        tokio::select! {
+            read = reading.read(&mut said) => self.unread.extend(&said[..read.unwrap()]),
+            () = async { while writing.write_all(octets).await.is_ok() {} } => {}
+        }
     }
 
     /// Reads something, text or not; false at the end of the connection.
@@ -161,11 +171,22 @@ impl Client {
         root: &CertificateDer<'static>,
         name: &str,
     ) -> std::io::Result<Self> {
+        self.handshake_by(rustls::DEFAULT_VERSIONS, root, name)
+            .await
+    }
+
+    /// The handshake with one of these versions; the error when it fails.
+    pub(crate) async fn handshake_by(
+        self,
+        versions: &[&'static SupportedProtocolVersion],
+        root: &CertificateDer<'static>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();

@@ -62,10 +62,19 @@ async fn at_the_timeout_open_transactions_get_421_and_what_is_at_the_backend_is_
     dot.await;
     let mut open = world.client().await;
     open.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    let mut writing = world.client().await;
+    writing.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    writing.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+    writing.talk("DATA", "354 ").await;
     let gateway = Arc::clone(&world.gateway);
     let drain = tokio::spawn(async move { gateway.drain().await });
-    open.expect("421 4.3.2 ").await;
-    open.expect_end().await;
+    for mut client in [open, writing] {
+        client.expect("421 4.3.2 ").await;
+        client.expect_end().await;
+    }
+    world.records.session(1).await;
+    let ended = r#"postern_sessions_total{listener="mx",end="shut_down"} 2"#;
+    assert!(world.metric(ended).is_some());
     assert!(
         !drain.is_finished(),
         "the mail at the backend is waited for"

@@ -28,5 +28,6 @@ mod monitor;
 mod proxy;
 mod refused;
 mod stages;
+mod stalling;
 mod tls;
 mod verdicts;

@@ -145,20 +145,21 @@ impl World {
 
     /// Waits until so many octets of messages have come.
     pub(crate) async fn until_held(&self, octets: usize) {
-        let name = "postern_message_memory_used ";
         let held = async {
-            loop {
-                let line = self.metric(name).expect("no such metric");
-                let used: f64 = line.trim_start_matches(name).parse().unwrap();
-                if used >= octets as f64 {
-                    return;
-                }
+            while self.held() < octets as f64 {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), held)
             .await
             .expect("the octets never came");
+    }
+
+    /// Octets of messages that are held now.
+    pub(crate) fn held(&self) -> f64 {
+        let name = "postern_message_memory_used ";
+        let line = self.metric(name).expect("no such metric");
+        line.trim_start_matches(name).parse().unwrap()
     }
 
     /// A metric's line of `/metrics`, by its beginning.
