@@ -16,6 +16,7 @@ use postern_config::head::{Head, Set, SetHash};
 use postern_gateway::snapshot::follow::Follow;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,6 +28,10 @@ const CORE: &str = "/api/v1/namespaces/mail";
 struct Api {
     objects: Mutex<BTreeMap<String, Value>>,
     version: watch::Sender<u64>,
+    /// Whether the pod's token is good no longer.
+    locked: AtomicBool,
+    /// Requests that were turned away for that.
+    turned_away: watch::Sender<usize>,
 }
 
 impl Api {
@@ -81,6 +86,22 @@ impl Api {
         self.head(&head.to_json());
     }
 
+    /// The head is deleted, and from now on our token is not known.
+    fn vanish(&self) {
+        self.locked.store(true, Ordering::SeqCst);
+        let path = format!("{CORE}/configmaps/postern-edge-head");
+        assert!(self.objects.lock().unwrap().remove(&path).is_some());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until so many requests were turned away.
+    async fn turns_away(&self, times: usize) {
+        let mut count = self.turned_away.subscribe();
+        let turned = count.wait_for(|count| *count >= times);
+        let turned = tokio::time::timeout(Duration::from_secs(20), turned).await;
+        turned.expect("nobody asks").unwrap();
+    }
+
     fn the_head(&self) -> Option<Value> {
         let path = format!("{CORE}/configmaps/postern-edge-head");
         self.objects.lock().unwrap().get(&path).cloned()
@@ -88,6 +109,12 @@ impl Api {
 }
 
 async fn get(State(api): State<Arc<Api>>, uri: Uri) -> Response {
+    if api.locked.load(Ordering::SeqCst) {
+        api.turned_away.send_modify(|count| *count += 1);
+        let status = json!({"kind": "Status", "status": "Failure", "reason": "Unauthorized",
+            "code": 401, "message": "Unauthorized"});
+        return (StatusCode::UNAUTHORIZED, status.to_string()).into_response();
+    }
     let query: Vec<&str> = uri.query().unwrap_or_default().split('&').collect();
     if uri.path() != format!("{CORE}/configmaps") {
         return match api.objects.lock().unwrap().get(uri.path()) {
@@ -121,10 +148,26 @@ async fn get(State(api): State<Arc<Api>>, uri: Uri) -> Response {
         // It changed between the list and the watch.
         seen.mark_changed();
     }
-    let changes = futures::stream::unfold((seen, api), async |(mut seen, api)| {
+    let watched = Some((seen, api));
+    let changes = futures::stream::unfold(watched, async |watched| {
+        let (mut seen, api) = watched?;
         seen.changed().await.ok()?;
-        let event = json!({"type": "MODIFIED", "object": api.the_head()?});
-        Some((Ok::<_, std::io::Error>(format!("{event}\n")), (seen, api)))
+        let (event, watched) = match api.the_head() {
+            Some(head) => {
+                let event = json!({"type": "MODIFIED", "object": head});
+                (event, Some((seen, api)))
+            }
+            // It stands in a moment.
+            None if !api.locked.load(Ordering::SeqCst) => return None,
+            // The last that is said.
+            None => {
+                let last = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": "postern-edge-head", "namespace": "mail",
+                        "resourceVersion": seen.borrow().to_string()}});
+                (json!({"type": "DELETED", "object": last}), None)
+            }
+        };
+        Some((Ok::<_, std::io::Error>(format!("{event}\n")), watched))
     });
     Body::from_stream(changes.boxed()).into_response()
 }
@@ -136,6 +179,8 @@ async fn followed(world: &World) -> (Arc<Api>, [AbortOnDropHandle<()>; 2]) {
     let api = Arc::new(Api {
         objects: Mutex::default(),
         version: watch::Sender::new(1),
+        locked: AtomicBool::new(false),
+        turned_away: watch::Sender::new(0),
     });
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -172,20 +217,22 @@ async fn until(world: &World, wanted: impl Fn(&postern_config::configz::Configz)
     }
 }
 
+/// Whether this is in use, and nothing was refused since.
+fn applied(hash: String, generation: u64) -> impl Fn(&postern_config::configz::Configz) -> bool {
+    move |status| {
+        status.rejected.is_none()
+            && status
+                .applied
+                .as_ref()
+                .is_some_and(|one| one.hash == hash && one.generation == generation)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_head_is_applied_and_a_bad_one_leaves_the_last_good_one() {
     let mut world = World::new(|_| {}).await;
     let (api, _running) = followed(&world).await;
     let mut open = Client::hello(world.mx()).await;
-    let applied = |hash: String, generation: u64| {
-        move |status: &postern_config::configz::Configz| {
-            status.rejected.is_none()
-                && status
-                    .applied
-                    .as_ref()
-                    .is_some_and(|one| one.hash == hash && one.generation == generation)
-        }
-    };
     first_rule(&mut world.snapshot).name = "followed".into();
     let set = api.set(Set::A, &world.snapshot);
     api.point_to(7, set.clone());
@@ -230,4 +277,43 @@ async fn a_new_head_is_applied_and_a_bad_one_leaves_the_last_good_one() {
     assert!(reply.starts_with("250 "), "{reply}");
     let record = world.records.transaction(0).await;
     assert_eq!(record.route.as_deref(), Some("acme/mail/again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_head_and_token_vanish_all_goes_on_until_they_are_back() {
+    let mut world = World::new(|_| {}).await;
+    let (api, _running) = followed(&world).await;
+    let mut open = Client::hello(world.mx()).await;
+    first_rule(&mut world.snapshot).name = "followed".into();
+    let set = api.set(Set::A, &world.snapshot);
+    api.point_to(7, set.clone());
+    let stays = applied(set.hash, 7);
+    until(&world, &stays).await;
+
+    api.vanish();
+    api.turns_away(1).await;
+    let status = world.gateway.status();
+    assert!(stays(&status), "{status:?}");
+    let mut fresh = Client::hello(world.mx()).await;
+    for client in [&mut open, &mut fresh] {
+        let reply = client
+            .mail("a@shop.test", "bob@acme.test", "From: a@shop.test\r\n\r\nx")
+            .await;
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    let record = world.records.transaction(1).await;
+    assert_eq!(record.route.as_deref(), Some("acme/mail/followed"));
+
+    // A head of a new operator, and a token that is known again.
+    first_rule(&mut world.snapshot).name = "back".into();
+    let set = api.set(Set::B, &world.snapshot);
+    api.point_to(8, set.clone());
+    api.locked.store(false, Ordering::SeqCst);
+    until(&world, applied(set.hash, 8)).await;
+    let reply = open
+        .mail("a@shop.test", "bob@acme.test", "From: a@shop.test\r\n\r\nx")
+        .await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let record = world.records.transaction(2).await;
+    assert_eq!(record.route.as_deref(), Some("acme/mail/back"));
 }

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::world::{World, by_policy, enforced, first_rule, rule};
+use postern_config::backend::MultipleRecipients;
 use postern_config::listener::ReceivedClient;
 use postern_config::policy::{
     AddressPattern, ClientAccess, DataLimits, DomainPattern, HeloAccess, Mark, RcptLimits,
@@ -250,6 +251,106 @@ async fn another_backend_or_another_policy_needs_its_own_transaction() {
         .talk("RCPT TO:<x@elsewhere.test>", "550 5.7.1 ")
         .await;
     client.talk("RCPT TO:<eve@acme.test>", "250 ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_that_is_refused_for_good_is_not_sent_to_the_next_transaction() {
+    let world = World::new(|snapshot| {
+        let mut closed = rule("closed", "other");
+        closed.matches = vec![LocalPartMatch::Exact("closed".into())];
+        let deny = vec![AddressPattern::Address("closed@acme.test".into())];
+        closed.enforced.rcpt.recipients = by_policy(RecipientAccess { deny });
+        let mut nobody = rule("nobody", "other");
+        nobody.matches = vec![LocalPartMatch::Prefix("nobody".into())];
+        nobody.verify_recipients = VerifyRecipients::Ask;
+        snapshot.config.routes[0]
+            .rules
+            .splice(0..0, [closed, nobody]);
+        snapshot.config.backends.get_mut("other").unwrap().display = "another".into();
+    })
+    .await;
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client.talk("RCPT TO:<bob@acme.test>", "250 ").await;
+    // Both lead to another backend; what they would be told there, they are told now.
+    client
+        .talk("RCPT TO:<closed@acme.test>", "550 5.7.1 ")
+        .await;
+    client
+        .talk("RCPT TO:<nobody@acme.test>", "550 5.1.1 ")
+        .await;
+    client
+        .talk("RCPT TO:<nobody-yet@acme.test>", "452 4.5.3 ")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_of_one_recipient_gets_each_in_a_transaction_of_its_own() {
+    let world = World::new(|snapshot| {
+        snapshot.config.listeners[0].one_recipient = true;
+        let store = snapshot.config.backends.get_mut("store").unwrap();
+        store.multiple_recipients = MultipleRecipients::One;
+        first_rule(snapshot).verify_recipients = VerifyRecipients::Ask;
+    })
+    .await;
+    let mut client = Client::greeted(world.mx()).await;
+    let offers = client.talk("EHLO client.test", "250 ").await;
+    // RFC 9422 §4.2.
+    let limits = offers
+        .lines()
+        .filter(|line| line[4..].starts_with("LIMITS"));
+    let limits: Vec<&str> = limits.map(|line| &line[4..]).collect();
+    assert_eq!(limits, ["LIMITS RCPTMAX=1"], "{offers}");
+    // In one packet: who is refused for good is not the one.
+    client
+        .send("MAIL FROM:<ann@shop.test>\r\nRCPT TO:<nobody@acme.test>\r\nRCPT TO:<bob@acme.test>\r\nRCPT TO:<nobody@acme.test>\r\nRCPT TO:<eve@acme.test>\r\nDATA\r\n")
+        .await;
+    client.expect("250 2.1.0 ").await;
+    client.expect("550 5.1.1 ").await;
+    client.expect("250 2.1.5 ").await;
+    client.expect("550 5.1.1 ").await;
+    let reply = client.expect("452 4.5.3 ").await;
+    assert!(reply.contains("One recipient a message"), "{reply}");
+    client.expect("354 ").await;
+    client.send(format!("{MAIL}\r\n.\r\n")).await;
+    client.expect("250 ").await;
+    let reply = client.mail("ann@shop.test", "eve@acme.test", MAIL).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let to: Vec<_> = world
+        .backend
+        .mails()
+        .into_iter()
+        .map(|mail| mail.to)
+        .collect();
+    assert_eq!(to, [["bob@acme.test"], ["eve@acme.test"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_limit_of_recipients_is_shown_where_backends_take_many() {
+    let world = World::new(|_| {}).await;
+    let mut client = Client::greeted(world.mx()).await;
+    let offers = client.talk("EHLO client.test", "250 ").await;
+    assert!(!offers.contains("LIMITS"), "{offers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postmaster_without_a_domain_is_taken_although_its_address_is_denied() {
+    let world = World::new(|snapshot| {
+        let deny = vec![AddressPattern::Address("postmaster@acme.test".into())];
+        first_rule(snapshot).enforced.rcpt.recipients = by_policy(RecipientAccess { deny });
+    })
+    .await;
+    let mut client = world.client().await;
+    client.talk("MAIL FROM:<ann@shop.test>", "250 ").await;
+    client
+        .talk("RCPT TO:<postmaster@acme.test>", "550 5.7.1 ")
+        .await;
+    // RFC 5321 §4.5.1.
+    client.talk("RCPT TO:<postmaster>", "250 ").await;
+    client.talk("DATA", "354 ").await;
+    client.send(format!("{MAIL}\r\n.\r\n")).await;
+    client.expect("250 ").await;
+    assert_eq!(world.backend.mails()[0].to, ["postmaster@acme.test"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,8 @@
 
 use crate::client::Client;
 use crate::world::{World, certificate, with_tls};
-use postern_config::listener::TlsMode;
+use postern_config::listener::{TlsMode, TlsVersion};
+use rustls::version::{TLS12, TLS13};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn starttls_and_the_session_begins_anew() {
@@ -160,6 +161,63 @@ async fn a_handshake_that_fails_closes_and_counts() {
             .metric(r#"postern_tls_handshakes_total{listener="mx",version="failed"}"#)
             .is_some()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_comes_by_tls_1_2() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world =
+        World::new(|snapshot| with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)])).await;
+    let mut client = world.client().await;
+    client.talk("STARTTLS", "220 ").await;
+    let client = client.handshake_by(&[&TLS12], &root, "mx.acme.test").await;
+    let mut client = client.unwrap();
+    client.talk("EHLO client.test", "250 ").await;
+    let reply = client
+        .mail(
+            "ann@shop.test",
+            "bob@acme.test",
+            "From: a@shop.test\r\n\r\nx",
+        )
+        .await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert!(world.backend.mails()[0].message.contains("with ESMTPS id"));
+    let record = world.records.transaction(0).await;
+    let (version, cipher) = record.session.tls.unwrap();
+    assert_eq!(version, "TLSv1.2");
+    assert!(cipher.starts_with("TLS_ECDHE_ECDSA_WITH_"), "{cipher}");
+    let counted = r#"postern_tls_handshakes_total{listener="mx",version="1.2"} 1"#;
+    assert!(world.metric(counted).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_below_the_least_is_told_so_and_counted() {
+    let (pair, root) = certificate(&["mx.acme.test"]);
+    let world = World::new(|snapshot| {
+        with_tls(snapshot, TlsMode::Opportunistic, &[("a", &pair)]);
+        let tls = snapshot.config.listeners[0].tls.as_mut().unwrap();
+        tls.min_version = TlsVersion::V1_3;
+    })
+    .await;
+    let mut old = world.client().await;
+    old.talk("STARTTLS", "220 ").await;
+    let failed = old.handshake_by(&[&TLS12], &root, "mx.acme.test").await;
+    let told = failed.err().unwrap().to_string();
+    // RFC 8446 §6.2: protocol_version, not a connection that is merely gone.
+    assert!(told.contains("ProtocolVersion"), "{told}");
+    let session = world.records.session(0).await;
+    let error = session.span.error.unwrap();
+    assert!(error.contains("Tls12NotOffered"), "{error}");
+    for counted in [
+        r#"postern_tls_handshakes_total{listener="mx",version="failed"} 1"#,
+        r#"postern_sessions_total{listener="mx",end="tls_failed"} 1"#,
+    ] {
+        assert!(world.metric(counted).is_some(), "{counted}");
+    }
+    let mut new = world.client().await;
+    new.talk("STARTTLS", "220 ").await;
+    let new = new.handshake_by(&[&TLS13], &root, "mx.acme.test").await;
+    new.unwrap().talk("EHLO client.test", "250 ").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
