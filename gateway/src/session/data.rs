@@ -191,9 +191,9 @@ impl Connection {
                 .get_or_create(&labels)
                 .inc();
         }
-        let tags = self.judge(transaction, &evidence, policies)?;
-        let hide = self.listener.config.received_client == ReceivedClient::Hide;
         let who = evidence::overruled(&evidence, client, &policies.0.value);
+        let tags = self.judge(transaction, &evidence, policies, who.as_deref())?;
+        let hide = self.listener.config.received_client == ReceivedClient::Hide;
         let id = &runtime.config.authserv_id;
         let results = evidence::results(&evidence, id, who.as_deref(), hide);
         Ok(delivery::Message {
@@ -210,10 +210,11 @@ impl Connection {
         transaction: &mut Transaction,
         evidence: &Evidence,
         policies: evidence::Policies<'_>,
+        overruled: Option<&str>,
     ) -> Result<Vec<Reason>, Refusal> {
         let mut worst = Verdict::Accept;
         let mut tags = Vec::new();
-        for (judged, span) in evidence::judge(evidence, self.client_ip(), policies) {
+        for (judged, span) in evidence::judge(evidence, self.client_ip(), policies, overruled) {
             count(&self.shared.metrics, &judged);
             transaction.log.check(&judged, span);
             if let Verdict::Tag(reason) = &judged.verdict {

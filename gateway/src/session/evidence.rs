@@ -266,11 +266,12 @@ fn options((max_signatures, length_tag): How, now: u64) -> Options {
 }
 
 /// What the policies make of it, the check that decides among equals first; with each check's
-/// span.
+/// span. `overruled` is what [`overruled`] says.
 pub(super) fn judge(
     evidence: &Evidence,
     client: IpAddr,
     (enforced, shadows): Policies<'_>,
+    overruled: Option<&str>,
 ) -> Vec<(Judged, Option<SpanRecord>)> {
     let ours = findings(evidence, client, &enforced.value, evidence.acting());
     let mut theirs: Vec<_> = shadows
@@ -281,7 +282,6 @@ pub(super) fn judge(
             Some((found.into_iter(), *section))
         })
         .collect();
-    let overruled = overruled(evidence, client, &enforced.value);
     let spans = spans(evidence);
     let judged = ours.into_iter().map(|finding| {
         let theirs = theirs.iter_mut();
@@ -295,9 +295,9 @@ pub(super) fn judge(
                 .find(|(check, _)| *check == judged.finding.check);
             let mut span = span.map(|(_, span)| (*span).clone());
             if judged.finding.check == dmarc_check::CHECK
-                && let Some(who) = &overruled
+                && let Some(who) = overruled
             {
-                span = span.map(|span| span.with("postern.dmarc.override", who.clone()));
+                span = span.map(|span| span.with("postern.dmarc.override", who.to_owned()));
             }
             (judged, span)
         })
