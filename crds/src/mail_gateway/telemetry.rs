@@ -22,6 +22,9 @@ pub struct Telemetry {
     pub access_log: Option<AccessLog>,
 }
 
+/// A collector's URL: no user, query or fragment.
+const ENDPOINT: &str = "^https?://[^\\s/?#@]+(/[^\\s?#]*)?$";
+
 /// The export of traces by OTLP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +33,7 @@ pub struct Traces {
     /// `/v1/traces` is added); `https://` is verified against the system's authorities.
     #[schemars(
         length(min = 1, max = 512),
-        regex(pattern = "^https?://[^\\s/?#@]+(/[^\\s?#]*)?$")
+        regex(pattern = ENDPOINT)
     )]
     pub endpoint: String,
     /// `grpc` or `http` (protobuf). Default: `grpc`.
@@ -56,7 +59,7 @@ pub struct Metrics {
     /// `/v1/metrics` is added); `https://` is verified against the system's authorities.
     #[schemars(
         length(min = 1, max = 512),
-        regex(pattern = "^https?://[^\\s/?#@]+(/[^\\s?#]*)?$")
+        regex(pattern = ENDPOINT)
     )]
     pub endpoint: String,
     /// `grpc` or `http` (protobuf). Default: `grpc`.
